@@ -1,0 +1,52 @@
+#include "base/bytes.h"
+
+#include <cctype>
+#include <charconv>
+
+namespace cohort {
+namespace {
+
+// The factor a suffix stands for: "", "b", "k", "kb", "kib" and so on up to t.
+std::optional<double> unit_factor(std::string_view suffix) {
+  std::string unit;
+  for (char c : suffix) {
+    if (c != ' ') unit += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  if (unit.empty() || unit == "b") return 1;
+  const size_t power = std::string_view("kmgt").find(unit[0]);
+  if (power == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = std::string_view(unit).substr(1);
+  if (rest != "" && rest != "ib" && rest != "b") return std::nullopt;
+  const double base = rest == "b" ? 1000 : 1024;
+  double factor = base;
+  for (size_t i = 0; i < power; ++i) factor *= base;
+  return factor;
+}
+
+}  // namespace
+
+std::string format_bytes(uint64_t size_bytes) {
+  constexpr std::string_view kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+  if (size_bytes < 1024) return fmt::format("{} B", size_bytes);
+  double value = static_cast<double>(size_bytes) / 1024;
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return value < 10 ? fmt::format("{:.1f} {}", value, kUnits[unit])
+                    : fmt::format("{:.0f} {}", value, kUnits[unit]);
+}
+
+Result<uint64_t> parse_bytes(std::string_view text) {
+  double value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
+  const std::optional<double> factor = unit_factor(suffix);
+  if (status != std::errc() || !factor || !(value >= 0) || value * *factor >= 0x1p63) {
+    return fail(Code::kInvalidArgument, "'{}' is not a size; write for example 8GiB or 500MB", text);
+  }
+  return static_cast<uint64_t>(value * *factor);
+}
+
+}  // namespace cohort

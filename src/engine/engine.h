@@ -1,0 +1,101 @@
+// Many requests, one model: paged KV with prefix reuse, continuous batching, sampling. The runner calls step() in a loop;
+// what comes out are deltas for the requests' owners.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/result.h"
+#include "base/sampling.h"
+#include "models/model.h"
+#include "text/tokenizer.h"
+
+namespace cohort::engine {
+
+using RequestId = uint64_t;  // chosen by the caller, unique while the request lives
+
+struct Request {
+  RequestId id = 0;
+  std::vector<text::TokenId> prompt;
+  std::vector<text::TokenId> generated;  // already sent by an earlier placement: counted as output, not sent again
+  int32_t max_tokens = 0;                // 0: up to the context limit
+  Sampling sampling;
+  std::vector<std::string> stop;         // strings; matched text is not sent
+  int32_t choices = 1;                   // n; choice i samples with seed + i and shares the prompt's KV
+};
+
+enum class FinishReason { kNone, kStop, kLength, kCancelled, kError };
+
+struct TokenLogprob {
+  text::TokenId id = 0;
+  float logprob = 0;
+};
+struct SampledLogprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> top;
+};
+
+struct Delta {
+  RequestId id = 0;
+  int32_t choice = 0;
+  std::vector<text::TokenId> tokens;  // sampled since the last delta
+  std::string text;                   // whole UTF-8; may be empty while a character or a possible stop string is held back
+  std::vector<SampledLogprobs> logprobs;  // one a token, when asked for
+  FinishReason finish = FinishReason::kNone;
+  std::string error;                  // kError
+  // on the last delta of a choice
+  int32_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+};
+
+struct EngineOptions {
+  int32_t context_length = 0;      // 0: the model's own; never more than that
+  int32_t max_sequences = 32;      // decoding at once
+  int32_t max_queued = 256;        // waiting; beyond: kResourceExhausted
+  int32_t chunk_tokens = 256;      // rows of prefill a step carries at most, so that others' tokens come in between
+  int32_t kv_pages = 0;            // total; what running sequences do not use holds reusable prefixes
+  std::vector<text::TokenId> eos_tokens;
+  uint64_t seed_source = 0;        // seeds of requests that bring none are derived from it
+};
+
+struct EngineStats {
+  int32_t running = 0, queued = 0;
+  int32_t kv_pages_total = 0, kv_pages_used = 0, kv_pages_cached = 0;
+  uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, steps = 0;
+};
+
+// Drives one step of the model: begin_step, forward, read. On one device that is all; with several ranks the leader's
+// implementation broadcasts the plan first. The second implementation (a test fake, later the group's) is why it is a seam.
+class StepExecutor {
+ public:
+  virtual ~StepExecutor() = default;
+  // Logits [plan.logits_rows, vocab_size], row-major, into `logits`.
+  virtual Result<void> run(const backend::StepPlan& plan, std::span<float> logits) = 0;
+  virtual void copy_kv_page(int32_t from, int32_t to) = 0;
+};
+
+// One thread.
+class Engine {
+ public:
+  Engine(StepExecutor& executor, const text::Tokenizer& tokenizer, const models::ModelInfo& model,
+         EngineOptions options);
+  ~Engine();
+
+  Result<void> submit(Request request);  // kInvalidArgument: over the context limit, says both numbers
+  void cancel(RequestId id);             // its KV is free at the next step; gives a last delta kCancelled
+  bool idle() const;
+  // One scheduling decision, one forward, one sampling. An error of the executor fails every running request.
+  std::vector<Delta> step();
+  EngineStats stats() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cohort::engine
