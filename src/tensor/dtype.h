@@ -9,7 +9,9 @@
 
 namespace cohort {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kF8E4M3, kF8E5M2, kF8E8M0, kU8, kI8, kBool, kU16, kI16, kU32, kI32, kU64, kI64 };
+enum class DType : uint8_t {
+  kF32, kF16, kBF16, kF64, kF8E4M3, kF8E5M2, kF8E8M0, kU8, kI8, kBool, kU16, kI16, kU32, kI32, kU64, kI64
+};
 
 size_t dtype_size(DType type);               // bytes of one element
 std::string_view dtype_name(DType type);     // as in safetensors: "BF16", "F8_E4M3"
