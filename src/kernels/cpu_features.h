@@ -1,0 +1,21 @@
+// What the CPU and its operating system can run. Only facts that choose a table of kernels.
+#pragma once
+
+namespace cohort::kernels {
+
+struct CpuFeatures {
+  // x86-64; a register set counts only when the operating system saves it
+  bool avx2 = false;  // with FMA and F16C
+  bool avx_vnni = false;
+  bool avx512 = false;  // F, BW, DQ, VL
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  // AArch64; NEON is always there
+  bool dotprod = false;
+  bool i8mm = false;
+  bool bf16 = false;
+};
+
+CpuFeatures detect_cpu_features();
+
+}  // namespace cohort::kernels

@@ -1,0 +1,15 @@
+#include <immintrin.h>
+
+#include "kernels/isa/isa.h"
+#include "kernels/isa/prelude.h"
+
+namespace cohort::kernels::avx2 {
+namespace {
+#include "kernels/isa/simd_avx2-inl.h"
+#include "kernels/matmul-inl.h"
+#include "kernels/vector-inl.h"
+}  // namespace
+
+const Kernels kKernels = {"avx2", Isa::kAvx2, make_matmul_kernels(), make_vector_kernels()};
+
+}  // namespace cohort::kernels::avx2

@@ -1,0 +1,16 @@
+#include <immintrin.h>
+
+#include "kernels/isa/isa.h"
+#include "kernels/isa/prelude.h"
+
+namespace cohort::kernels::avx512_bf16 {
+namespace {
+#include "kernels/isa/simd_avx512-inl.h"
+#include "kernels/matmul-inl.h"
+#include "kernels/vector-inl.h"
+}  // namespace
+
+const Kernels kKernels = {"avx512_bf16", Isa::kAvx512Bf16, make_matmul_kernels(),
+                          make_vector_kernels()};
+
+}  // namespace cohort::kernels::avx512_bf16

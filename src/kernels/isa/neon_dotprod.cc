@@ -1,0 +1,16 @@
+#include <arm_neon.h>
+
+#include "kernels/isa/isa.h"
+#include "kernels/isa/prelude.h"
+
+namespace cohort::kernels::neon_dotprod {
+namespace {
+#include "kernels/isa/simd_neon-inl.h"
+#include "kernels/matmul-inl.h"
+#include "kernels/vector-inl.h"
+}  // namespace
+
+const Kernels kKernels = {"neon_dotprod", Isa::kNeonDotprod, make_matmul_kernels(),
+                          make_vector_kernels()};
+
+}  // namespace cohort::kernels::neon_dotprod

@@ -1,0 +1,13 @@
+#include "kernels/isa/isa.h"
+#include "kernels/isa/prelude.h"
+
+namespace cohort::kernels::scalar {
+namespace {
+#include "kernels/isa/simd_scalar-inl.h"
+#include "kernels/matmul-inl.h"
+#include "kernels/vector-inl.h"
+}  // namespace
+
+const Kernels kKernels = {"scalar", Isa::kScalar, make_matmul_kernels(), make_vector_kernels()};
+
+}  // namespace cohort::kernels::scalar

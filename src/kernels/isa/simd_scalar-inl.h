@@ -1,0 +1,57 @@
+// The vector type that *-inl.h files are written over, of one lane. Every instruction set offers these same functions.
+//
+//   load(p) store(p, v)            unaligned; p float*
+//   load_part(p, n) store_part     the first n lanes, 0 <= n <= kLanes; the others read as 0 and are not touched
+//   load_bf16 load_f16 load_i8     widened exactly (p uint16_t*, uint16_t*, int8_t*); _part as above
+//   store_bf16 store_f16           to nearest, ties to even
+//   fma(a, b, c) = a * b + c       rounded once where the hardware can
+//   round(v)                       to nearest integer, ties to even
+//   exp2i(v) = 2^v                 for integers v in [-126, 127]
+//   sum(v) maximum(v)              over lanes
+//   select_less(a, b, x, y)        a < b ? x : y, by lane
+
+struct F32 {
+  float v;
+};
+inline constexpr int kLanes = 1;
+
+inline F32 broadcast(float x) { return {x}; }
+inline F32 zero() { return {0.0f}; }
+inline F32 load(const float* p) { return {*p}; }
+inline F32 load_bf16(const uint16_t* p) { return {bf16_to_float(*p)}; }
+inline F32 load_f16(const uint16_t* p) { return {f16_to_float(*p)}; }
+inline F32 load_i8(const int8_t* p) { return {static_cast<float>(*p)}; }
+inline void store(float* p, F32 a) { *p = a.v; }
+inline void store_bf16(uint16_t* p, F32 a) { *p = float_to_bf16(a.v); }
+inline void store_f16(uint16_t* p, F32 a) { *p = float_to_f16(a.v); }
+
+inline F32 load_part(const float* p, int n) { return n > 0 ? load(p) : zero(); }
+inline F32 load_bf16_part(const uint16_t* p, int n) { return n > 0 ? load_bf16(p) : zero(); }
+inline F32 load_f16_part(const uint16_t* p, int n) { return n > 0 ? load_f16(p) : zero(); }
+inline F32 load_i8_part(const int8_t* p, int n) { return n > 0 ? load_i8(p) : zero(); }
+inline void store_part(float* p, F32 a, int n) {
+  if (n > 0) store(p, a);
+}
+inline void store_bf16_part(uint16_t* p, F32 a, int n) {
+  if (n > 0) store_bf16(p, a);
+}
+inline void store_f16_part(uint16_t* p, F32 a, int n) {
+  if (n > 0) store_f16(p, a);
+}
+
+inline F32 operator+(F32 a, F32 b) { return {a.v + b.v}; }
+inline F32 operator-(F32 a, F32 b) { return {a.v - b.v}; }
+inline F32 operator*(F32 a, F32 b) { return {a.v * b.v}; }
+inline F32 operator/(F32 a, F32 b) { return {a.v / b.v}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }
+inline F32 max(F32 a, F32 b) { return {a.v > b.v ? a.v : b.v}; }
+inline F32 min(F32 a, F32 b) { return {a.v < b.v ? a.v : b.v}; }
+inline F32 abs(F32 a) { return {__builtin_fabsf(a.v)}; }
+inline F32 sqrt(F32 a) { return {__builtin_sqrtf(a.v)}; }
+inline F32 round(F32 a) { return {__builtin_nearbyintf(a.v)}; }
+inline F32 exp2i(F32 a) {
+  return {__builtin_bit_cast(float, static_cast<uint32_t>(static_cast<int32_t>(a.v) + 127) << 23)};
+}
+inline F32 select_less(F32 a, F32 b, F32 x, F32 y) { return {a.v < b.v ? x.v : y.v}; }
+inline float sum(F32 a) { return a.v; }
+inline float maximum(F32 a) { return a.v; }

@@ -1,0 +1,31 @@
+// The compute kernels, one table per instruction set. A table is picked once, when the backend starts, and passed down;
+// kernels are free functions on plain pointers that never allocate, lock, log or start threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/matmul.h"
+#include "kernels/vector.h"
+
+namespace cohort::kernels {
+
+enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kNeon, kNeonDotprod };
+
+struct Kernels {
+  const char* name;  // "avx512_bf16"
+  Isa isa;
+  MatmulKernels matmul;
+  VectorKernels vector;
+};
+
+// Those this CPU runs, slowest ("scalar", always there) first. The tables live as long as the process.
+std::span<const Kernels* const> available_kernels();
+
+const Kernels& best_kernels();
+
+// By name, for tests and for users who want an older instruction set; null when this CPU does not run it.
+const Kernels* find_kernels(std::string_view name);
+
+}  // namespace cohort::kernels
