@@ -1,0 +1,184 @@
+#include "cluster/cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace cohort::cluster {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int kSyncsPerLayer = 2;  // after attention and after the feed-forward
+
+// Sums over a stage's layers; the head counts to the last stage's work.
+struct StageWork {
+  double touched_bytes = 0;
+  double operations = 0;
+  double kv_bytes_per_token = 0;
+  uint64_t held_bytes = 0;
+};
+
+StageWork work_of(const PricedModel& model, const Stage& stage) {
+  const LayerCost& first = model.before[static_cast<size_t>(stage.first_layer)];
+  const LayerCost& last = model.before[static_cast<size_t>(stage.last_layer)];
+  StageWork work{
+      .touched_bytes = static_cast<double>(last.touched_bytes - first.touched_bytes),
+      .operations = last.operations - first.operations,
+      .kv_bytes_per_token = static_cast<double>(last.kv_bytes_per_token - first.kv_bytes_per_token),
+      .held_bytes = last.weight_bytes - first.weight_bytes};
+  if (stage.last_layer == static_cast<int32_t>(model.layers.size())) {
+    work.touched_bytes += static_cast<double>(model.head_bytes);
+    work.operations += model.head_operations;
+    work.held_bytes += model.head_bytes;
+  }
+  return work;
+}
+
+// KV heads are shared out like the query heads, but never below one each.
+double kv_fraction(const PricedModel& model, double fraction) {
+  if (model.kv_heads <= 0) return fraction;
+  return std::min(1.0, std::ceil(fraction * model.kv_heads - 1e-9) / model.kv_heads);
+}
+
+// One step of `rows` tokens (each with half the context behind it) on the slowest member of a stage.
+double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
+                       const StageWork& work, const Load& load, double rows, bool decode) {
+  double slowest = 0;
+  for (const Member& member : stage.members) {
+    const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
+    const double kv_bytes = decode ? rows * work.kv_bytes_per_token * load.context / 2 *
+                                         kv_fraction(model, member.fraction)
+                                   : 0;
+    const double read = (work.touched_bytes * member.fraction + kv_bytes) / device.read_bytes_per_s;
+    const double math = rows * work.operations * member.fraction / device.operations_per_s;
+    slowest = std::max(slowest, std::max(read, math));
+  }
+  return slowest;
+}
+
+double sync_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
+                    const Load& load, double rows) {
+  if (stage.members.size() < 2) return 0;
+  const double bytes = rows * model.width * load.wire_bytes;
+  return kSyncsPerLayer * (stage.last_layer - stage.first_layer) *
+         all_reduce_seconds(topology, stage.members, bytes);
+}
+
+// The residual stream of `rows` tokens from one stage's first member to the next stage's slowest to reach.
+double hop_seconds(const PricedModel& model, const Topology& topology, const Stage& from,
+                   const Stage& to, const Load& load, double rows) {
+  const double bytes = rows * model.width * load.wire_bytes;
+  double slowest = 0;
+  for (const Member& member : to.members) {
+    const int source = from.members.front().device;
+    if (source == member.device) continue;
+    const LinkFacts& link = topology.link(source, member.device);
+    if (!link.reachable) return kInfinity;
+    slowest = std::max(slowest, link.round_trip_s / 2 + bytes / link.bytes_per_s);
+  }
+  return slowest;
+}
+
+struct StepTimes {
+  std::vector<double> stages;  // compute and syncs of each
+  double weights = 0, syncs = 0, hops = 0;
+  double total() const { return weights + syncs + hops; }
+  double slowest() const { return *std::max_element(stages.begin(), stages.end()); }
+};
+
+StepTimes step_times(const PricedModel& model, const Topology& topology,
+                     const std::vector<Stage>& stages, const Load& load, double rows, bool decode) {
+  StepTimes times;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const StageWork work = work_of(model, stages[i]);
+    const double compute = compute_seconds(model, topology, stages[i], work, load, rows, decode);
+    const double syncs = sync_seconds(model, topology, stages[i], load, rows);
+    times.stages.push_back(compute + syncs);
+    times.weights += compute;
+    times.syncs += syncs;
+    if (i > 0) times.hops += hop_seconds(model, topology, stages[i - 1], stages[i], load, rows);
+  }
+  if (stages.size() > 1) {  // the sampled token goes back to the first stage
+    const int last = stages.back().members.front().device;
+    const int first = stages.front().members.front().device;
+    if (last != first) times.hops += topology.link(last, first).round_trip_s / 2;
+  }
+  return times;
+}
+
+}  // namespace
+
+PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
+  before.push_back({});
+  for (const LayerCost& layer : layers) {
+    LayerCost sum = before.back();
+    sum.weight_bytes += layer.weight_bytes;
+    sum.touched_bytes += layer.touched_bytes;
+    sum.operations += layer.operations;
+    sum.kv_bytes_per_token += layer.kv_bytes_per_token;
+    before.push_back(sum);
+    largest.weight_bytes = std::max(largest.weight_bytes, layer.weight_bytes);
+    largest.kv_bytes_per_token = std::max(largest.kv_bytes_per_token, layer.kv_bytes_per_token);
+  }
+}
+
+double all_reduce_seconds(const Topology& topology, const std::vector<Member>& members,
+                          double bytes) {
+  if (members.size() < 2) return 0;
+  double slowest = 0;
+  for (const Member& from : members) {
+    double sending = 0;
+    double latency = 0;
+    for (const Member& to : members) {
+      if (from.device == to.device) continue;
+      const LinkFacts& link = topology.link(from.device, to.device);
+      if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
+      sending += bytes / link.bytes_per_s;
+      latency = std::max(latency, link.round_trip_s / 2);
+    }
+    slowest = std::max(slowest, latency + sending);
+  }
+  return slowest;
+}
+
+uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage, const Member& member,
+                             const Load& load) {
+  const StageWork work = work_of(model, stage);
+  double bytes = static_cast<double>(work.held_bytes) * member.fraction;
+  if (stage.first_layer == 0) bytes += static_cast<double>(model.embedding_bytes);
+  bytes += work.kv_bytes_per_token * kv_fraction(model, member.fraction) * load.context *
+           load.concurrency;
+  // Activations of a chunk: the stream, and the widest intermediate (about eight times the stream's width).
+  bytes += 10.0 * kPrefillChunk * model.width * sizeof(float);
+  return static_cast<uint64_t>(bytes);
+}
+
+Prediction predict(const PricedModel& model, const Topology& topology,
+                   const std::vector<Stage>& stages, const Load& load) {
+  Prediction prediction;
+  for (const Stage& stage : stages) {
+    for (const Member& member : stage.members) {
+      prediction.memory_bytes.push_back(member_memory_bytes(model, stage, member, load));
+    }
+  }
+  const StepTimes one = step_times(model, topology, stages, load, 1, true);
+  prediction.weights_s = one.weights;
+  prediction.sync_s = one.syncs;
+  prediction.hop_s = one.hops;
+  prediction.decode_tokens_per_s = 1 / one.total();
+
+  // Streams travel in as many batches as there are stages to fill; a batch leaves each time the slowest stage is done,
+  // or each time all the batches have gone round.
+  const double batches = std::min<double>(load.concurrency, static_cast<double>(stages.size()));
+  const double rows = load.concurrency / batches;
+  const StepTimes batch = step_times(model, topology, stages, load, rows, true);
+  prediction.throughput_tokens_per_s = rows / std::max(batch.slowest(), batch.total() / batches);
+
+  const double chunk_rows = std::min(load.prompt, kPrefillChunk);
+  const double chunks = std::ceil(static_cast<double>(load.prompt) / chunk_rows);
+  const StepTimes chunk = step_times(model, topology, stages, load, chunk_rows, false);
+  prediction.time_to_first_token_s = chunk.total() + (chunks - 1) * chunk.slowest();
+  return prediction;
+}
+
+}  // namespace cohort::cluster

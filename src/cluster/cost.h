@@ -1,0 +1,106 @@
+// What running a model on devices costs: the planner's facts, and the prices it makes of them. Pure arithmetic; all times
+// in seconds, sizes in bytes, rates per second.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cohort::cluster {
+
+struct LayerCost {
+  uint64_t weight_bytes = 0;   // held by whoever runs the layer
+  uint64_t touched_bytes = 0;  // read for one token: less than held where experts are routed
+  double operations = 0;       // for one token, a multiply-add is two
+  uint64_t kv_bytes_per_token = 0;
+};
+
+struct ModelCost {
+  std::string name;
+  std::vector<LayerCost> layers;
+  uint64_t embedding_bytes = 0;  // held by the first stage
+  uint64_t head_bytes = 0;       // held and read by the last stage
+  double head_operations = 0;
+  int32_t width = 0;  // of the residual stream
+  int32_t heads = 0;
+  int32_t kv_heads = 0;
+  int32_t max_positions = 0;
+};
+
+// A model with its layers summed up once, so that any range of them is priced in constant time.
+struct PricedModel : ModelCost {
+  explicit PricedModel(ModelCost model);
+
+  std::vector<LayerCost> before;  // before[i] = sum of layers 0..i-1
+  LayerCost largest;              // the largest of each figure over all layers
+};
+
+struct DeviceFacts {
+  std::string id;
+  std::string name;
+  uint64_t memory_available_bytes = 0;
+  double read_bytes_per_s = 0;  // measured, all cores the runner will use
+  double operations_per_s = 0;  // measured, matmul of the model's format
+};
+
+struct LinkFacts {
+  bool reachable = false;
+  double round_trip_s = 0;  // p50
+  double bytes_per_s = 0;
+};
+
+// Devices by index; links[i * devices.size() + j] is i -> j.
+struct Topology {
+  std::vector<DeviceFacts> devices;
+  std::vector<LinkFacts> links;
+
+  const LinkFacts& link(int from, int to) const {
+    return links[static_cast<size_t>(from) * devices.size() + static_cast<size_t>(to)];
+  }
+};
+
+// A rank of a tensor group: which device, and its share of every matrix.
+struct Member {
+  int device = 0;
+  double fraction = 1;
+};
+
+// Contiguous layers on a tensor group (of one: plain).
+struct Stage {
+  int32_t first_layer = 0;
+  int32_t last_layer = 0;  // exclusive
+  std::vector<Member> members;
+};
+
+struct Load {              // what is asked of the placement
+  int32_t context = 4096;  // positions a sequence may take
+  int32_t concurrency = 1;
+  int32_t prompt = 512;     // tokens, for the time to the first one
+  uint32_t wire_bytes = 4;  // of one value between devices: f32 4, bf16 2, q8 1
+};
+
+struct Prediction {
+  double time_to_first_token_s = 0;
+  double decode_tokens_per_s = 0;               // one stream alone
+  double throughput_tokens_per_s = 0;           // all streams of Load::concurrency together
+  std::vector<uint64_t> memory_bytes;           // by stage, then member
+  double weights_s = 0, sync_s = 0, hop_s = 0;  // where a decoded token's time goes
+};
+
+inline constexpr uint64_t kReserveBytes =
+    256ull << 20;                              // kept free on each device beside what a shard needs
+inline constexpr int32_t kPrefillChunk = 256;  // rows of a pipelined prefill chunk
+
+// Time of an all-reduce of `bytes` between the members: each sends its part to every other at once, and waits for the
+// slowest. Infinite when a pair cannot reach each other.
+double all_reduce_seconds(const Topology& topology, const std::vector<Member>& members,
+                          double bytes);
+
+// Bytes a member of a stage holds: weights, KV at the load's context and concurrency, activations.
+uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage, const Member& member,
+                             const Load& load);
+
+Prediction predict(const PricedModel& model, const Topology& topology,
+                   const std::vector<Stage>& stages, const Load& load);
+
+}  // namespace cohort::cluster

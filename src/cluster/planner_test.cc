@@ -1,0 +1,182 @@
+#include "cluster/planner.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+namespace cohort::cluster {
+namespace {
+
+constexpr uint64_t kGiB = 1ull << 30;
+
+// `total_bytes` in equal layers, nothing in embedding and head.
+ModelCost even_model(int layers, uint64_t total_bytes) {
+  ModelCost model{.name = "even", .width = 2048, .heads = 32, .kv_heads = 8, .max_positions = 8192};
+  const uint64_t bytes = total_bytes / static_cast<uint64_t>(layers);
+  model.layers.assign(static_cast<size_t>(layers),
+                      {bytes, bytes, static_cast<double>(bytes) * 4, 2048});
+  return model;
+}
+
+Topology topology_of(std::vector<DeviceFacts> devices, double round_trip_s, double bytes_per_s) {
+  Topology topology{.devices = std::move(devices)};
+  const size_t count = topology.devices.size();
+  topology.links.assign(count * count, {true, round_trip_s, bytes_per_s});
+  return topology;
+}
+
+DeviceFacts device(const std::string& name, double memory_gib, double read_gb_per_s) {
+  return {.id = "id-" + name,
+          .name = name,
+          .memory_available_bytes = static_cast<uint64_t>(memory_gib * kGiB),
+          .read_bytes_per_s = read_gb_per_s * 1e9,
+          .operations_per_s = read_gb_per_s * 1e10};
+}
+
+void expect_covers(const ModelCost& model, const Placement& placement) {
+  int32_t next = 0;
+  std::set<int> seen;
+  for (const Stage& stage : placement.stages) {
+    EXPECT_EQ(stage.first_layer, next);
+    next = stage.last_layer;
+    double sum = 0;
+    for (const Member& member : stage.members) {
+      sum += member.fraction;
+      EXPECT_TRUE(seen.insert(member.device).second) << "a device works in two stages";
+    }
+    EXPECT_NEAR(sum, 1, 1e-9);
+  }
+  EXPECT_EQ(next, static_cast<int32_t>(model.layers.size()));
+}
+
+TEST(Planner, TwoEqualDevicesOnAFastLinkShareEveryMatrix) {
+  const auto model = even_model(16, kGiB);
+  const auto topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 20e-6, 1e9);
+  const auto placements = plan(model, topology, {}).value();
+  EXPECT_EQ(placements[0].sharding, "tensor");
+  EXPECT_EQ(placements[0].error, "");
+  expect_covers(model, placements[0]);
+}
+
+TEST(Planner, ASlowLinkMakesOneDeviceTheAnswer) {
+  const auto model = even_model(16, kGiB);
+  const auto topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 5e-3, 1e7);
+  const auto placements = plan(model, topology, {}).value();
+  EXPECT_EQ(placements[0].sharding, "single");
+  EXPECT_NE(placements[0].reason.find("fastest"), std::string::npos);
+}
+
+TEST(Planner, AModelNoSingleDeviceHoldsIsCut) {
+  const auto model = even_model(32, 12 * kGiB);
+  const auto topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 2e-2, 1e8);
+  const auto placements = plan(model, topology, {}).value();
+  EXPECT_EQ(placements[0].sharding, "pipeline");
+  EXPECT_EQ(placements[0].error, "");
+  expect_covers(model, placements[0]);
+}
+
+TEST(Planner, AFastAndASlowDeviceFinishTogether) {
+  const auto model = even_model(16, kGiB);
+  Wishes wishes{.sharding = Sharding::kTensor, .devices = 2};
+  const auto topology = topology_of({device("fast", 8, 45), device("slow", 8, 15)}, 10e-6, 1e9);
+  const auto placements = plan(model, topology, wishes).value();
+  ASSERT_EQ(placements[0].stages.size(), 1u);
+  for (const Member& member : placements[0].stages[0].members) {
+    EXPECT_DOUBLE_EQ(member.fraction, member.device == 0 ? 0.75 : 0.25);
+  }
+}
+
+TEST(Planner, OddCountsAndMoreRanksThanKvHeadsWork) {
+  const auto model = even_model(16, kGiB);
+  std::vector<DeviceFacts> devices;
+  for (int i = 0; i < 12; ++i) devices.push_back(device("d" + std::to_string(i), 8, 40));
+  for (const int ranks : {3, 5}) {
+    Wishes wishes{.sharding = Sharding::kTensor, .devices = ranks};
+    const auto few = topology_of({devices.begin(), devices.begin() + ranks}, 10e-6, 1e9);
+    const auto placements = plan(model, few, wishes).value();
+    EXPECT_EQ(placements[0].device_count(), ranks);
+    expect_covers(model, placements[0]);
+  }
+  const std::vector<int> all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const auto topology = topology_of(devices, 10e-6, 1e9);
+  EXPECT_EQ(plan(model, topology, {.sharding = Sharding::kTensor, .devices = 8})
+                .value()[0]
+                .device_count(),
+            8);
+}
+
+TEST(Planner, TooLittleMemoryNamesTheBytesMissing) {
+  const auto model = even_model(32, 40 * kGiB);
+  const auto topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 1e-4, 1e9);
+  const auto placements = plan(model, topology, {}).value();
+  ASSERT_EQ(placements.size(), 1u);
+  EXPECT_NE(placements[0].error.find("missing"), std::string::npos) << placements[0].error;
+}
+
+TEST(Planner, KvOfTheWantedContextCounts) {
+  auto model = even_model(16, 4 * kGiB);
+  for (LayerCost& layer : model.layers) layer.kv_bytes_per_token = 64 << 10;
+  const auto topology = topology_of({device("a", 8, 40)}, 1e-4, 1e9);
+  Wishes small{.load = {.context = 2048}};
+  Wishes large{.load = {.context = 65536}};
+  EXPECT_EQ(plan(model, topology, small).value()[0].error, "");
+  EXPECT_NE(plan(model, topology, large).value()[0].error, "");
+}
+
+TEST(Planner, ManualLayersAreHonouredOrRefusedWithTheReason) {
+  const auto model = even_model(16, kGiB);
+  const auto topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 1e-4, 1e9);
+  Wishes wishes{.manual = {{"b", 0, 10}, {"a", 10, 16}}};
+  const auto placements = plan(model, topology, wishes).value();
+  EXPECT_EQ(placements[0].stages[0].last_layer, 10);
+  EXPECT_EQ(placements[0].stages[0].members[0].device, 1);
+  wishes.manual[1].first_layer = 11;
+  EXPECT_NE(plan(model, topology, wishes).error().message.find("next stage starts at layer 10"),
+            std::string::npos);
+  wishes.manual[0].device = "nobody";
+  EXPECT_FALSE(plan(model, topology, wishes));
+}
+
+TEST(Planner, ManyStreamsPreferWhatFillsEveryStage) {
+  auto model = even_model(32, 12 * kGiB);
+  const auto topology = topology_of({device("a", 16, 40), device("b", 16, 40)}, 2e-2, 1e7);
+  Wishes one{};
+  Wishes many{.load = {.context = 1024, .concurrency = 8}};
+  EXPECT_EQ(plan(model, topology, one).value()[0].sharding, "single");
+  const auto placements = plan(model, topology, many).value();
+  EXPECT_EQ(placements[0].sharding, "pipeline");
+  EXPECT_NEAR(placements[0].stages[0].last_layer, 16, 1);
+}
+
+TEST(Planner, UnreachableDevicesAreNeverPutTogether) {
+  const auto model = even_model(16, 12 * kGiB);
+  auto topology =
+      topology_of({device("a", 8, 40), device("b", 8, 40), device("c", 8, 40)}, 1e-4, 1e9);
+  for (const auto& [from, to] : {std::pair{0, 1}, std::pair{1, 0}}) {
+    topology.links[static_cast<size_t>(from * 3 + to)].reachable = false;
+  }
+  const auto placements = plan(model, topology, {}).value();
+  ASSERT_EQ(placements[0].error, "");
+  for (const Placement& placement : placements) {
+    for (const Stage& stage : placement.stages) {
+      std::set<int> devices;
+      for (const Member& member : stage.members) devices.insert(member.device);
+      EXPECT_FALSE(devices.contains(0) && devices.contains(1));
+    }
+  }
+}
+
+TEST(Planner, AThousandDevicesGiveAPlacementThatCoversTheModel) {
+  const auto model = even_model(80, 400 * kGiB);
+  std::vector<DeviceFacts> devices;
+  for (int i = 0; i < 1000; ++i)
+    devices.push_back(device("d" + std::to_string(i), 8 + i % 24, 10 + i % 90));
+  const auto topology = topology_of(devices, 1e-4, 1e9);
+  const auto placements = plan(model, topology, {}).value();
+  EXPECT_EQ(placements[0].error, "");
+  expect_covers(model, placements[0]);
+}
+
+}  // namespace
+}  // namespace cohort::cluster
