@@ -15,8 +15,12 @@ namespace cohort::text {
 
 using TokenId = int32_t;
 
+class Decoder;  // text/decoder.h
+
 // A stretch of text: trusted text (the chat template's own) may contain special tokens, untrusted text (what users
-// wrote) never becomes one, whatever it says.
+// wrote) never becomes one, whatever it says. Special in this sense are also the added tokens that files do not flag as
+// such but that look like markers: <|fim_prefix|>, <｜User｜>, <tool_response>, <think>. Added tokens that are plain text
+// (runs of spaces or line feeds, <table> where the model's own vocabulary has it) are found everywhere.
 struct TextSpan {
   std::string text;
   bool trusted = true;
@@ -38,14 +42,17 @@ class Tokenizer {
   virtual int32_t vocab_size() const = 0;  // largest id + 1
   virtual std::optional<TokenId> token_to_id(std::string_view piece) const = 0;
   virtual std::string id_to_token(TokenId id) const = 0;       // the raw piece; "" when there is none
-  virtual bool is_special(TokenId id) const = 0;
+  virtual bool is_special(TokenId id) const = 0;  // as flagged in the file
+  virtual const Decoder& decoder() const = 0;     // how pieces become text; lives as long as the tokenizer
 };
 
 // `json` is the text of a tokenizer.json. kDataLoss names what is broken ("merges[17] ...: no such piece").
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(std::string_view json);
 
 // Turns a stream of ids into text that is always whole UTF-8: bytes of an unfinished character are held back.
-// One stream, one thread. Linear in the number of tokens.
+// One stream, one thread. Linear in the number of tokens. All pushes and finish() together give what decode() gives,
+// except that a broken byte among byte pieces (<0x80>) costs only itself and not the whole run of byte pieces.
+// The tokenizer must outlive it.
 class Detokenizer {
  public:
   explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special_tokens = true);
