@@ -31,10 +31,11 @@ class Checkpoint {
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
 
-  const Json& config() const;                 // config.json, as parsed
-  std::vector<std::string> names() const;     // sorted
+  const Json& config() const;                           // config.json, as parsed
+  std::vector<std::string> names() const;               // sorted
   const TensorView* find(std::string_view name) const;  // null when absent
-  Result<TensorView> tensor(std::string_view name) const;  // kNotFound names the tensor and the folder
+  Result<TensorView> tensor(
+      std::string_view name) const;  // kNotFound names the tensor and the folder
 
   // `prefix`.weight with .scales and .biases when it is quantised (as config's "quantization" block says, per-layer
   // overrides included; the block must agree with the shapes). `prefix` is e.g. "model.layers.0.self_attn.q_proj".

@@ -12,10 +12,10 @@
 
 namespace cohort {
 
-// Up to four dimensions, outermost first; row-major.
+// Up to five dimensions (a 3-D convolution has five), outermost first; row-major.
 class Shape {
  public:
-  static constexpr int kMaxRank = 4;
+  static constexpr int kMaxRank = 5;
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) {
