@@ -1,0 +1,293 @@
+#include "cluster/membership.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+
+namespace cohort::cluster {
+namespace {
+
+constexpr size_t kHelpers = 3;        // others asked to ping a silent member
+constexpr size_t kMaxMembers = 4096;  // claims about more are ignored
+constexpr size_t kMaxRelays = 1024;
+constexpr uint64_t kMaxIncarnationStep = 1ull << 48;  // a claim further ahead than this is nonsense
+
+bool gone(MemberState state) { return state == MemberState::kDead || state == MemberState::kLeft; }
+
+Message ping(MessageType type, uint64_t sequence) {
+  Message message;
+  message.type = static_cast<uint8_t>(type);
+  message.sequence = sequence;
+  return message;
+}
+
+}  // namespace
+
+Membership::Membership(DeviceId self, uint64_t incarnation, MembershipOptions options,
+                       Random random)
+    : self_(std::move(self)), options_(options), incarnation_(incarnation), random_(random) {
+  spread({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+}
+
+TimeMs Membership::suspicion_ms() const {
+  return options_.suspicion_ms + 100 * static_cast<TimeMs>(std::bit_width(members_.size()));
+}
+
+int Membership::transmit_limit() const {
+  return 2 * static_cast<int>(std::bit_width(members_.size() + 1));
+}
+
+std::vector<DeviceId> Membership::live() const {
+  std::vector<DeviceId> ids;
+  for (const auto& [id, member] : members_) {
+    if (!gone(member.state)) ids.push_back(id);
+  }
+  ids.insert(std::upper_bound(ids.begin(), ids.end(), self_), self_);
+  return ids;
+}
+
+bool Membership::is_live(const DeviceId& device) const {
+  if (device == self_) return true;
+  const auto found = members_.find(device);
+  return found != members_.end() && !gone(found->second.state);
+}
+
+std::vector<MemberEvent> Membership::take_events() { return std::exchange(events_, {}); }
+
+void Membership::spread(const MemberUpdate& update) { rumours_[update.device] = {update, 0}; }
+
+std::vector<MemberUpdate> Membership::cargo() {
+  std::vector<Rumour*> freshest;
+  for (auto& [id, rumour] : rumours_) freshest.push_back(&rumour);
+  const size_t count = std::min(freshest.size(), options_.cargo_updates);
+  std::partial_sort(freshest.begin(), freshest.begin() + static_cast<ptrdiff_t>(count),
+                    freshest.end(),
+                    [](const Rumour* a, const Rumour* b) { return a->sent < b->sent; });
+  std::vector<MemberUpdate> updates;
+  for (size_t i = 0; i < count; ++i) {
+    updates.push_back(freshest[i]->update);
+    ++freshest[i]->sent;
+  }
+  const int limit = transmit_limit();
+  std::erase_if(rumours_, [limit](const auto& entry) { return entry.second.sent >= limit; });
+  return updates;
+}
+
+void Membership::set_state(TimeMs now_ms, const DeviceId& device, uint64_t incarnation,
+                           MemberState state) {
+  const auto [entry, is_new] = members_.try_emplace(device);
+  Member& member = entry->second;
+  const MemberState before = member.state;
+  member.incarnation = incarnation;
+  if (!is_new && before == state) return;
+  member.state = state;
+  member.since_ms = now_ms;
+  if (state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
+  if (!(is_new && gone(state))) events_.push_back({device, state});
+}
+
+void Membership::apply(TimeMs now_ms, const MemberUpdate& update) {
+  const auto state = static_cast<MemberState>(update.state);
+  if (update.state > static_cast<uint8_t>(MemberState::kLeft) || update.device.empty()) return;
+  if (update.device == self_) {
+    if (state != MemberState::kAlive && update.incarnation >= incarnation_)
+      refute(update.incarnation);
+    return;
+  }
+  const auto found = members_.find(update.device);
+  if (found == members_.end()) {
+    if (members_.size() >= kMaxMembers) return;
+  } else {
+    const Member& member = found->second;
+    const bool newer = update.incarnation > member.incarnation ||
+                       (update.incarnation == member.incarnation && state > member.state);
+    if (!newer) return;
+  }
+  set_state(now_ms, update.device, update.incarnation, state);
+  spread(update);
+}
+
+void Membership::refute(uint64_t claimed_incarnation) {
+  if (claimed_incarnation - incarnation_ > kMaxIncarnationStep) return;
+  incarnation_ = claimed_incarnation + 1;
+  spread({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+}
+
+void Membership::suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion) {
+  const auto found = members_.find(device);
+  if (found == members_.end() || gone(found->second.state)) return;
+  Member& member = found->second;
+  if (member.state == MemberState::kAlive) {
+    set_state(now_ms, device, member.incarnation, MemberState::kSuspect);
+    spread({device, member.incarnation, static_cast<uint8_t>(MemberState::kSuspect)});
+  }
+  member.suspicion_ends_ms = std::min(member.suspicion_ends_ms, now_ms + suspicion);
+}
+
+void Membership::learn(TimeMs now_ms, const DeviceId& device, uint64_t incarnation) {
+  apply(now_ms, {device, incarnation, static_cast<uint8_t>(MemberState::kAlive)});
+}
+
+bool Membership::is_gone(const DeviceId& device, uint64_t incarnation) const {
+  const auto found = members_.find(device);
+  return found != members_.end() && gone(found->second.state) &&
+         incarnation <= found->second.incarnation;
+}
+
+void Membership::link_up(TimeMs now_ms, const DeviceId& device, std::vector<Envelope>& out) {
+  if (device == self_) return;
+  if (members_.find(device) == members_.end()) {
+    if (members_.size() >= kMaxMembers) return;
+    set_state(now_ms, device, 0, MemberState::kAlive);
+  }
+  // The newcomer learns of everyone at once, and answers with an incarnation that overrides any tombstone.
+  Message message = ping(MessageType::kPing, next_sequence_++);
+  message.updates.push_back({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+  for (const auto& [id, member] : members_) {
+    message.updates.push_back({id, member.incarnation, static_cast<uint8_t>(member.state)});
+  }
+  out.push_back({device, std::move(message)});
+}
+
+void Membership::link_lost(TimeMs now_ms, const DeviceId& device) {
+  suspect(now_ms, device, options_.lost_link_suspicion_ms);
+}
+
+void Membership::leave(TimeMs, std::vector<Envelope>& out) {
+  for (const auto& [id, member] : members_) {
+    if (gone(member.state)) continue;
+    Message message = ping(MessageType::kRumours, 0);
+    message.updates.push_back({self_, incarnation_, static_cast<uint8_t>(MemberState::kLeft)});
+    out.push_back({id, std::move(message)});
+  }
+}
+
+void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out) {
+  const uint64_t sequence = next_sequence_++;
+  probes_[sequence] = {target, now_ms, false};
+  Message message = ping(MessageType::kPing, sequence);
+  message.updates = cargo();
+  const auto found = members_.find(target);
+  if (found != members_.end() && found->second.state != MemberState::kAlive) {
+    // A suspect hears of the suspicion from everyone who pings it, however often the rumour was sent already.
+    message.updates.push_back(
+        {target, found->second.incarnation, static_cast<uint8_t>(found->second.state)});
+  }
+  out.push_back({target, std::move(message)});
+}
+
+void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
+  std::vector<DeviceId> candidates = live();
+  std::erase(candidates, self_);
+  if (candidates.size() <= options_.probe_all_up_to) {
+    for (const DeviceId& device : candidates) send_ping(now_ms, device, out);
+    return;
+  }
+  std::erase_if(round_, [this](const DeviceId& device) { return !is_live(device); });
+  if (round_.empty()) {
+    round_ = std::move(candidates);
+    for (size_t i = round_.size(); i > 1; --i) std::swap(round_[i - 1], round_[random_.below(i)]);
+  }
+  const DeviceId target = std::move(round_.back());
+  round_.pop_back();
+  send_ping(now_ms, target, out);
+}
+
+void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out) {
+  std::vector<DeviceId> others = live();
+  std::erase_if(others, [&](const DeviceId& id) { return id == self_ || id == probe.target; });
+  for (size_t i = 0; i < kHelpers && !others.empty(); ++i) {
+    const size_t pick = random_.below(others.size());
+    Message message = ping(MessageType::kPingRequest, sequence);
+    message.target = probe.target;
+    out.push_back({others[pick], std::move(message)});
+    others.erase(others.begin() + static_cast<ptrdiff_t>(pick));
+  }
+}
+
+void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
+  for (auto probe = probes_.begin(); probe != probes_.end();) {
+    const TimeMs waited = now_ms - probe->second.sent_ms;
+    if (waited >= options_.probe_interval_ms) {
+      suspect(now_ms, probe->second.target, suspicion_ms());
+      probe = probes_.erase(probe);
+      continue;
+    }
+    if (waited >= options_.probe_timeout_ms && !probe->second.asked_others) {
+      probe->second.asked_others = true;
+      ask_others(probe->second, probe->first, out);
+    }
+    ++probe;
+  }
+  std::erase_if(relays_, [&](const auto& entry) {
+    return now_ms - entry.second.sent_ms > options_.probe_interval_ms;
+  });
+}
+
+void Membership::bury(TimeMs now_ms) {
+  for (auto& [id, member] : members_) {
+    if (member.state != MemberState::kSuspect || now_ms < member.suspicion_ends_ms) continue;
+    set_state(now_ms, id, member.incarnation, MemberState::kDead);
+    spread({id, member.incarnation, static_cast<uint8_t>(MemberState::kDead)});
+  }
+  std::erase_if(members_, [&](const auto& entry) {
+    return gone(entry.second.state) && now_ms - entry.second.since_ms > options_.tombstone_ms;
+  });
+}
+
+void Membership::tick(TimeMs now_ms, std::vector<Envelope>& out) {
+  // A device that was not scheduled for a while cannot tell who else was slow: it starts over instead of accusing.
+  const bool was_asleep = last_tick_ms_ >= 0 && now_ms - last_tick_ms_ > options_.probe_interval_ms;
+  last_tick_ms_ = now_ms;
+  if (was_asleep) {
+    probes_.clear();
+    for (auto& [id, member] : members_) {
+      if (member.state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
+    }
+  }
+  check_probes(now_ms, out);
+  bury(now_ms);
+  if (now_ms >= next_probe_ms_) {
+    next_probe_ms_ = now_ms + options_.probe_interval_ms;
+    start_probes(now_ms, out);
+  }
+}
+
+void Membership::receive(TimeMs now_ms, const DeviceId& from, const Message& message,
+                         std::vector<Envelope>& out) {
+  for (const MemberUpdate& update : message.updates) apply(now_ms, update);
+  if (!is_live(from) || members_.find(from) == members_.end()) {
+    // Heard from one who is counted dead, or unknown: greet it, so that it learns of the claim and refutes.
+    if (message.type == static_cast<uint8_t>(MessageType::kPing)) link_up(now_ms, from, out);
+  }
+  switch (static_cast<MessageType>(message.type)) {
+    case MessageType::kPing: {
+      Message ack = ping(MessageType::kAck, message.sequence);
+      ack.updates = cargo();
+      ack.updates.push_back({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+      out.push_back({from, std::move(ack)});
+      break;
+    }
+    case MessageType::kPingRequest: {
+      if (relays_.size() >= kMaxRelays || message.target == self_) break;
+      const uint64_t sequence = next_sequence_++;
+      relays_[sequence] = {from, message.sequence, now_ms};
+      out.push_back({message.target, ping(MessageType::kPing, sequence)});
+      break;
+    }
+    case MessageType::kAck: {
+      if (const auto relay = relays_.find(message.sequence); relay != relays_.end()) {
+        out.push_back({relay->second.asker, ping(MessageType::kAck, relay->second.sequence)});
+        relays_.erase(relay);
+        break;
+      }
+      probes_.erase(message.sequence);
+      break;
+    }
+    default: break;  // documents: not ours
+  }
+}
+
+}  // namespace cohort::cluster

@@ -1,0 +1,118 @@
+// Who is alive: SWIM (Das, Gupta, Motivala, 2002) with Lifeguard's doubt of oneself (Dadgar, Phillips, Currey, 2017).
+// Each interval a device pings members: all of them while there are few, a random one each when there are many. No
+// answer, also not through three others: suspect. A suspect that does not refute in time is dead. Claims travel as cargo
+// of pings and acks. Pure: time is an argument, in milliseconds of any steady clock.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cluster/message.h"
+#include "cluster/random.h"
+
+namespace cohort::cluster {
+
+using TimeMs = int64_t;
+
+struct MembershipOptions {
+  TimeMs probe_interval_ms = 400;
+  TimeMs probe_timeout_ms = 150;        // then three others are asked
+  TimeMs suspicion_ms = 800;            // and 100 ms more for each doubling of the cluster
+  TimeMs lost_link_suspicion_ms = 400;  // its link broke: less doubt is due
+  TimeMs dead_shown_ms = 4000;          // how long the dead are listed
+  TimeMs tombstone_ms = 60'000;         // how long old claims about the dead are refused
+  size_t probe_all_up_to = 32;          // members
+  size_t cargo_updates = 32;            // claims a message carries
+};
+
+struct Member {
+  MemberState state = MemberState::kAlive;
+  uint64_t incarnation = 0;
+  TimeMs since_ms = 0;  // of this state
+  TimeMs suspicion_ends_ms = 0;
+};
+
+struct MemberEvent {
+  DeviceId device;
+  MemberState state = MemberState::kAlive;
+};
+
+class Membership {
+ public:
+  // `incarnation` must be higher than in any earlier life of this device: its boot time serves.
+  Membership(DeviceId self, uint64_t incarnation, MembershipOptions options, Random random);
+
+  void tick(TimeMs now_ms, std::vector<Envelope>& out);
+  // kPing, kAck and kPingRequest, and the cargo of every other kind.
+  void receive(TimeMs now_ms, const DeviceId& from, const Message& message,
+               std::vector<Envelope>& out);
+  void link_up(TimeMs now_ms, const DeviceId& device, std::vector<Envelope>& out);
+  // A document says that this device lived at this incarnation.
+  void learn(TimeMs now_ms, const DeviceId& device, uint64_t incarnation);
+  void link_lost(TimeMs now_ms, const DeviceId& device);
+  void leave(TimeMs now_ms, std::vector<Envelope>& out);  // tells others at once; then stop ticking
+
+  const std::map<DeviceId, Member>& members() const {
+    return members_;
+  }                                    // without self; with the dead
+  std::vector<DeviceId> live() const;  // alive or suspect, with self; sorted
+  bool is_live(const DeviceId& device) const;
+  bool is_gone(const DeviceId& device,
+               uint64_t incarnation) const;  // this life of it is known to have ended
+  uint64_t incarnation() const { return incarnation_; }
+  std::vector<MemberEvent> take_events();
+
+  // Claims to carry on a message of any kind; counts them as sent.
+  std::vector<MemberUpdate> cargo();
+
+ private:
+  struct Probe {
+    DeviceId target;
+    TimeMs sent_ms = 0;
+    bool asked_others = false;
+  };
+  struct Relay {  // a ping sent for somebody else
+    DeviceId asker;
+    uint64_t sequence = 0;
+    TimeMs sent_ms = 0;
+  };
+  struct Rumour {
+    MemberUpdate update;
+    int sent = 0;
+  };
+
+  void apply(TimeMs now_ms, const MemberUpdate& update);
+  void set_state(TimeMs now_ms, const DeviceId& device, uint64_t incarnation, MemberState state);
+  void suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion_ms);
+  void spread(const MemberUpdate& update);
+  void refute(uint64_t claimed_incarnation);
+  void send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out);
+  void start_probes(TimeMs now_ms, std::vector<Envelope>& out);
+  void check_probes(TimeMs now_ms, std::vector<Envelope>& out);
+  void ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
+  void bury(TimeMs now_ms);
+  TimeMs suspicion_ms() const;
+  int transmit_limit() const;
+
+  // Constant after construction.
+  const DeviceId self_;
+  const MembershipOptions options_;
+
+  uint64_t incarnation_;
+  Random random_;
+  std::map<DeviceId, Member> members_;
+  std::map<DeviceId, Rumour> rumours_;
+  std::map<uint64_t, Probe> probes_;  // by sequence; unanswered
+  std::map<uint64_t, Relay> relays_;
+  std::vector<DeviceId> round_;  // still to probe in this round, when not all are
+  uint64_t next_sequence_ = 1;
+  TimeMs last_tick_ms_ = -1;
+  TimeMs next_probe_ms_ = 0;
+  std::vector<MemberEvent> events_;
+};
+
+}  // namespace cohort::cluster
