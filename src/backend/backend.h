@@ -152,15 +152,14 @@ class Backend {
   // Appends k and v of the plan's rows to the cache, then attends. v.id -1 with KvLayerSpec::value_prefix.
   // q [rows, heads*key_dim], k [rows, kv_heads*key_dim], v [rows, kv_heads*value_dim] -> [rows, heads*value_dim].
   virtual Tensor attention(Tensor q, Tensor k, Tensor v, const AttentionSpec& spec) = 0;
-  virtual Tensor concat(std::span<const Tensor> parts, int head_dim_count = 1) = 0;  // see below
+  // Each part holds `heads` heads; head h of the result is head h of every part, one after the other.
+  virtual Tensor concat(std::span<const Tensor> parts, int heads = 1) = 0;
   virtual Tensor take_rows(Tensor x, std::span<const int32_t> rows) = 0;
 
   // -- between the ranks of a tensor-parallel group (no-ops for a group of one) --
   virtual void all_sum(Tensor& x) = 0;
   virtual Tensor all_gather(Tensor x) = 0;  // columns, in rank order
 };
-// concat: parts[i] holds `head_dim_count` heads; head h of the result is head h of every part, one after the other. A part
-// with a single head among parts with several is repeated for each.
 
 // Activations made while it lives are dropped with it; in-place changes to older ones stay.
 class Scope {

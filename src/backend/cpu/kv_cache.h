@@ -1,0 +1,59 @@
+// The paged KV cache: pages of kPageTokens positions, each page holding all layers of the shard one after the other.
+//
+// A layer of a page holds, for each KV head, a key block and a value block (kernels/attention.h describes their bytes).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/memory.h"
+#include "kernels/attention.h"
+
+namespace cohort::backend {
+
+struct KvLayer {
+  KvLayerSpec spec;
+  size_t first_byte = 0;  // in the page
+  size_t key_bytes = 0;   // of the block of one head
+  size_t head_bytes = 0;  // key and value block of one head
+
+  // Latent attention keeps no values: they are dims of the key.
+  bool value_in_key() const { return spec.value_dim == 0; }
+  int value_columns() const { return value_in_key() ? spec.value_prefix : spec.value_dim; }
+};
+
+struct KvLayout {
+  std::vector<KvLayer> layers;
+  size_t page_bytes = 0;
+};
+KvLayout make_kv_layout(const KvSpec& spec);
+kernels::KvFormat kv_format(KvType type);
+
+class KvCache {
+ public:
+  KvCache() = default;
+  static Result<KvCache> create(const KvSpec& spec, int32_t pages, MemoryBudget& budget);
+
+  kernels::KvFormat format() const { return format_; }
+  const KvLayer& layer(int index) const { return layout_.layers[index]; }
+  int32_t pages() const { return pages_; }
+  uint64_t size_bytes() const { return memory_.size_bytes(); }
+
+  std::byte* keys(int32_t page, const KvLayer& layer, int head) const {
+    return memory_.data() + page * layout_.page_bytes + layer.first_byte + head * layer.head_bytes;
+  }
+  std::byte* values(int32_t page, const KvLayer& layer, int head) const {
+    return keys(page, layer, head) + layer.key_bytes;
+  }
+  void copy_page(int32_t from, int32_t to);
+
+ private:
+  KvLayout layout_;
+  kernels::KvFormat format_ = kernels::KvFormat::kF32;
+  int32_t pages_ = 0;
+  Pages memory_;
+};
+
+}  // namespace cohort::backend
