@@ -60,7 +60,8 @@ void Core::elect(TimeMs now_ms) {
   if (leaderless_since_ms_ < 0) leaderless_since_ms_ = now_ms;
   if (now_ms - leaderless_since_ms_ < options_.election_delay_ms) return;
   if (oldest_live() != self_.id) {
-    leaderless_since_ms_ += kElectionRetryMs;  // the oldest may not know yet, or be dying: look again soon
+    leaderless_since_ms_ +=
+        kElectionRetryMs;  // the oldest may not know yet, or be dying: look again soon
     return;
   }
   const Document* plan = documents().find(kPlanKey);
@@ -70,9 +71,10 @@ void Core::elect(TimeMs now_ms) {
 
 // Documents of devices that are gone for good go too.
 void Core::forget_the_dead(TimeMs now_ms) {
-  for (const auto& [id, member] : membership_.members()) {
-    const bool gone = member.state == MemberState::kDead || member.state == MemberState::kLeft;
-    if (gone && now_ms - member.since_ms > options_.membership.dead_shown_ms) {
+  for (const DeviceId& id : membership_.troubled()) {
+    const Member& member = membership_.members().at(id);
+    if (member.state != MemberState::kSuspect &&
+        now_ms - member.since_ms > options_.membership.dead_shown_ms) {
       gossip_.forget(device_key(id));
     }
   }

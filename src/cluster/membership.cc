@@ -32,7 +32,8 @@ Membership::Membership(DeviceId self, uint64_t incarnation, MembershipOptions op
 }
 
 TimeMs Membership::suspicion_ms() const {
-  return options_.suspicion_ms + 100 * static_cast<TimeMs>(std::bit_width(members_.size()));
+  return options_.suspicion_ms * (few() ? 1 : options_.relaxation) +
+         100 * static_cast<TimeMs>(std::bit_width(members_.size()));
 }
 
 int Membership::transmit_limit() const {
@@ -84,6 +85,11 @@ void Membership::set_state(TimeMs now_ms, const DeviceId& device, uint64_t incar
   if (!is_new && before == state) return;
   member.state = state;
   member.since_ms = now_ms;
+  if (state == MemberState::kAlive) {
+    troubled_.erase(device);
+  } else {
+    troubled_.insert(device);
+  }
   if (state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
   if (!(is_new && gone(state))) events_.push_back({device, state});
 }
@@ -115,15 +121,17 @@ void Membership::refute(uint64_t claimed_incarnation) {
   spread({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
 }
 
-void Membership::suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion) {
+bool Membership::suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion) {
   const auto found = members_.find(device);
-  if (found == members_.end() || gone(found->second.state)) return;
+  if (found == members_.end() || gone(found->second.state)) return false;
   Member& member = found->second;
-  if (member.state == MemberState::kAlive) {
+  const bool news = member.state == MemberState::kAlive;
+  if (news) {
     set_state(now_ms, device, member.incarnation, MemberState::kSuspect);
     spread({device, member.incarnation, static_cast<uint8_t>(MemberState::kSuspect)});
   }
   member.suspicion_ends_ms = std::min(member.suspicion_ends_ms, now_ms + suspicion);
+  return news;
 }
 
 void Membership::learn(TimeMs now_ms, const DeviceId& device, uint64_t incarnation) {
@@ -181,7 +189,7 @@ void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<En
 void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
   std::vector<DeviceId> candidates = live();
   std::erase(candidates, self_);
-  if (candidates.size() <= options_.probe_all_up_to) {
+  if (few()) {
     for (const DeviceId& device : candidates) send_ping(now_ms, device, out);
     return;
   }
@@ -207,52 +215,71 @@ void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<E
   }
 }
 
+void Membership::send_claims(TimeMs now_ms, std::vector<Envelope>& out) {
+  if (few() || rumours_.empty() || now_ms < next_claims_ms_) return;
+  next_claims_ms_ = now_ms + options_.gossip_interval_ms;
+  std::vector<DeviceId> others = live();
+  std::erase(others, self_);
+  for (size_t i = 0; i < kHelpers && !others.empty(); ++i) {
+    Message message = ping(MessageType::kRumours, 0);
+    message.updates = cargo();
+    out.push_back({others[random_.below(others.size())], std::move(message)});
+  }
+}
+
 void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
+  std::vector<DeviceId> accused;
   for (auto probe = probes_.begin(); probe != probes_.end();) {
     const TimeMs waited = now_ms - probe->second.sent_ms;
-    if (waited >= options_.probe_interval_ms) {
-      suspect(now_ms, probe->second.target, suspicion_ms());
+    if (waited >= interval_ms()) {
+      if (suspect(now_ms, probe->second.target, suspicion_ms()))
+        accused.push_back(probe->second.target);
       probe = probes_.erase(probe);
       continue;
     }
-    if (waited >= options_.probe_timeout_ms && !probe->second.asked_others) {
+    if (waited >= timeout_ms() && !probe->second.asked_others) {
       probe->second.asked_others = true;
       ask_others(probe->second, probe->first, out);
     }
     ++probe;
   }
-  std::erase_if(relays_, [&](const auto& entry) {
-    return now_ms - entry.second.sent_ms > options_.probe_interval_ms;
-  });
+  std::erase_if(relays_,
+                [&](const auto& entry) { return now_ms - entry.second.sent_ms > interval_ms(); });
 }
 
 void Membership::bury(TimeMs now_ms) {
-  for (auto& [id, member] : members_) {
-    if (member.state != MemberState::kSuspect || now_ms < member.suspicion_ends_ms) continue;
-    set_state(now_ms, id, member.incarnation, MemberState::kDead);
-    spread({id, member.incarnation, static_cast<uint8_t>(MemberState::kDead)});
+  std::vector<DeviceId> ended;
+  for (const DeviceId& id : troubled_) {
+    const Member& member = members_.at(id);
+    if (member.state == MemberState::kSuspect && now_ms >= member.suspicion_ends_ms) {
+      set_state(now_ms, id, member.incarnation, MemberState::kDead);
+      spread({id, member.incarnation, static_cast<uint8_t>(MemberState::kDead)});
+    } else if (gone(member.state) && now_ms - member.since_ms > options_.tombstone_ms) {
+      ended.push_back(id);
+    }
   }
-  std::erase_if(members_, [&](const auto& entry) {
-    return gone(entry.second.state) && now_ms - entry.second.since_ms > options_.tombstone_ms;
-  });
+  for (const DeviceId& id : ended) {
+    members_.erase(id);
+    troubled_.erase(id);
+  }
 }
 
 void Membership::tick(TimeMs now_ms, std::vector<Envelope>& out) {
   // A device that was not scheduled for a while cannot tell who else was slow: it starts over instead of accusing.
-  const bool was_asleep = last_tick_ms_ >= 0 && now_ms - last_tick_ms_ > options_.probe_interval_ms;
+  const bool was_asleep = last_tick_ms_ >= 0 && now_ms - last_tick_ms_ > interval_ms();
   last_tick_ms_ = now_ms;
   if (was_asleep) {
     probes_.clear();
-    for (auto& [id, member] : members_) {
-      if (member.state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
-    }
+    for (const DeviceId& id : troubled_)
+      members_.at(id).suspicion_ends_ms = now_ms + suspicion_ms();
   }
   check_probes(now_ms, out);
   bury(now_ms);
   if (now_ms >= next_probe_ms_) {
-    next_probe_ms_ = now_ms + options_.probe_interval_ms;
+    next_probe_ms_ = now_ms + interval_ms();
     start_probes(now_ms, out);
   }
+  send_claims(now_ms, out);
 }
 
 void Membership::receive(TimeMs now_ms, const DeviceId& from, const Message& message,

@@ -21,6 +21,8 @@ using TimeMs = int64_t;
 struct MembershipOptions {
   TimeMs probe_interval_ms = 400;
   TimeMs probe_timeout_ms = 150;        // then three others are asked
+  TimeMs relaxation = 3;                // all times this, once there are too many to probe all
+  TimeMs gossip_interval_ms = 200;      // then claims also travel by themselves
   TimeMs suspicion_ms = 800;            // and 100 ms more for each doubling of the cluster
   TimeMs lost_link_suspicion_ms = 400;  // its link broke: less doubt is due
   TimeMs dead_shown_ms = 4000;          // how long the dead are listed
@@ -63,6 +65,7 @@ class Membership {
   bool is_live(const DeviceId& device) const;
   bool is_gone(const DeviceId& device,
                uint64_t incarnation) const;  // this life of it is known to have ended
+  const std::set<DeviceId>& troubled() const { return troubled_; }  // suspect, dead or left
   uint64_t incarnation() const { return incarnation_; }
   std::vector<MemberEvent> take_events();
 
@@ -87,14 +90,23 @@ class Membership {
 
   void apply(TimeMs now_ms, const MemberUpdate& update);
   void set_state(TimeMs now_ms, const DeviceId& device, uint64_t incarnation, MemberState state);
-  void suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion_ms);
+  bool suspect(TimeMs now_ms, const DeviceId& device,
+               TimeMs suspicion_ms);  // true: it is, as of now
   void spread(const MemberUpdate& update);
   void refute(uint64_t claimed_incarnation);
   void send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out);
   void start_probes(TimeMs now_ms, std::vector<Envelope>& out);
+  void send_claims(TimeMs now_ms, std::vector<Envelope>& out);
   void check_probes(TimeMs now_ms, std::vector<Envelope>& out);
   void ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
   void bury(TimeMs now_ms);
+  bool few() const { return members_.size() <= options_.probe_all_up_to; }
+  TimeMs interval_ms() const {
+    return options_.probe_interval_ms * (few() ? 1 : options_.relaxation);
+  }
+  TimeMs timeout_ms() const {
+    return options_.probe_timeout_ms * (few() ? 1 : options_.relaxation);
+  }
   TimeMs suspicion_ms() const;
   int transmit_limit() const;
 
@@ -105,6 +117,7 @@ class Membership {
   uint64_t incarnation_;
   Random random_;
   std::map<DeviceId, Member> members_;
+  std::set<DeviceId> troubled_;  // those of members_ that are not alive
   std::map<DeviceId, Rumour> rumours_;
   std::map<uint64_t, Probe> probes_;  // by sequence; unanswered
   std::map<uint64_t, Relay> relays_;
@@ -112,6 +125,7 @@ class Membership {
   uint64_t next_sequence_ = 1;
   TimeMs last_tick_ms_ = -1;
   TimeMs next_probe_ms_ = 0;
+  TimeMs next_claims_ms_ = 0;
   std::vector<MemberEvent> events_;
 };
 

@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # module -> modules its files may include (its own and base are always allowed). Bottom to top.
 MAY_INCLUDE = {
     "base": [],
+    "assets": [],
     "tensor": [],
     "net": [],
     "formats": ["tensor"],
     "mesh": ["net"],
     "cluster": [],
-    "hub": ["net", "formats", "tensor"],
+    "hub": ["net", "formats", "tensor", "assets"],
     "node": ["net", "mesh", "cluster", "hub"],
     "api": ["net", "cluster", "node"],
     "kernels": ["tensor"],
@@ -27,7 +28,7 @@ MAY_INCLUDE = {
     "text": [],
     "models": ["tensor", "formats", "backend", "transport"],
     "engine": ["tensor", "text", "backend", "models", "transport"],
-    "runner": ["tensor", "formats", "kernels", "transport", "backend", "text", "models", "engine", "resources"],
+    "runner": ["tensor", "formats", "kernels", "transport", "backend", "text", "models", "engine", "assets"],
     "cli": None,  # anything
 }
 
