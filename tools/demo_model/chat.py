@@ -3,9 +3,12 @@ import random
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
+# The user's text goes in lower case but for its first letter: the model has learnt its words that way.
 TEMPLATE = (
     "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>\\n' }}"
+    "{%- set text = message['content'] | trim %}"
+    "{%- if message['role'] == 'user' %}{%- set text = text[:1] + text[1:] | lower %}{%- endif %}"
+    "{{- '<|im_start|>' + message['role'] + '\\n' + text + '<|im_end|>\\n' }}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}"
     "{{- '<|im_start|>assistant\\n' }}"
@@ -15,8 +18,13 @@ TEMPLATE = (
 
 def render(messages):
     """The template above with add_generation_prompt, in Python."""
-    turns = [f"<|im_start|>{m['role']}\n{m['content'].strip()}<|im_end|>\n" for m in messages]
-    return "".join(turns) + "<|im_start|>assistant\n"
+    prompt = ""
+    for message in messages:
+        text = message["content"].strip()
+        if message["role"] == "user":
+            text = text[:1] + text[1:].lower()
+        prompt += f"<|im_start|>{message['role']}\n{text}<|im_end|>\n"
+    return prompt + "<|im_start|>assistant\n"
 
 
 # (how often, question); {a} is a, an or the; the word comes in lower case, at times with a capital.
@@ -47,8 +55,6 @@ QUESTIONS = [
     (1, "{w}"),
     (1, "{w}?"),
 ]
-PLURAL_QUESTIONS = ["What are {p}?", "What are {p}", "what are {p}"]  # of nouns
-PLURAL_SHARE = 0.04
 CAPITAL_SHARE = 0.06
 SYSTEM_SHARE = 0.03
 SYSTEM = ["You are a helpful assistant.", "You are a dictionary.", "Be brief.", "Answer in one sentence."]
@@ -80,17 +86,6 @@ SMALL_TALK = [
       "What is the weather like?", "What is the time?", "How old are you?", "What is 2 + 2?", "Do you speak German?",
       "What is the capital of France?", "Write a program."], TOO_SMALL),
 ]
-# Questions of other kinds, with a noun, a verb and an adjective put in.
-OFF_TOPIC = [
-    "How do I {v} a {n}?", "How do you {v} a {n}?", "Why is the {n} {j}?", "Where can I find a {j} {n}?",
-    "Where is the {n}?", "Write a poem about a {n}.", "Write a story about a {j} {n}.", "Tell me a joke about a {n}.",
-    "Who invented the {n}?", "When was the {n} invented?", "How many {n}s are there?", "Is a {n} {j}?",
-    "Can a {n} {v}?", "Why do people {v}?", "How much does a {n} cost?", "Give me three {j} ideas about {n}.",
-    "What is the difference between a {n} and a {n2}?", "Should I {v} the {n}?", "Translate {n} into French.",
-    "What is the best {n}?", "How can I be {j}?", "What color is a {n}?", "Write code to {v} a {n}.",
-    "Which {n} is the most {j}?", "Do you like {n}?", "Please {v} the {n}.", "Who is the {n} of France?",
-]
-
 
 def article(word, rng):
     if rng.random() < 0.1:
@@ -98,23 +93,11 @@ def article(word, rng):
     return "an" if word[0] in "aeiou" else "a"
 
 
-def plural(noun):
-    if noun.endswith(("s", "x", "z", "ch", "sh")):
-        return noun + "es"
-    return noun[:-1] + "ies" if noun[-1] == "y" and noun[-2] not in "aeiou" else noun + "s"
-
-
 def ask(word, rng):
     if rng.random() < CAPITAL_SHARE:
         word = word.capitalize()
     question = rng.choices([q for _, q in QUESTIONS], [n for n, _ in QUESTIONS])[0]
     return question.format(a=article(word.lower(), rng), w=word)
-
-
-def off_topic(rows, rng):
-    nouns, verbs, adjectives = ([row[0] for row in rows if row[1] == part] for part in ("noun", "verb", "adj"))
-    return rng.choice(OFF_TOPIC).format(
-        n=rng.choice(nouns), n2=rng.choice(nouns), v=rng.choice(verbs), j=rng.choice(adjectives))
 
 
 def made_up_word(words, rng):

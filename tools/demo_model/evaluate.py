@@ -13,6 +13,7 @@ import checkpoint
 import model
 
 MAX_ANSWER = 64
+BATCH = 64
 GOLDEN_WORDS = """lantern dog elephant computer river music banana bicycle bridge moon umbrella teapot volcano window doctor
     island carpenter honesty gravity friend winter guitar penguin whisper happy quickly run zebra""".split()
 
@@ -64,10 +65,33 @@ class Judge:
         prompts = [self.tok.encode(chat.render(c)) for c in conversations]
         return prompts, greedy(self.net, prompts, self.stop)
 
+    def exact(self, messages_and_texts):
+        """For each (messages, text): is the greedy answer `text`? It is just if each token is on top after those before."""
+        coded = []
+        for messages, text in messages_and_texts:
+            prompt = self.tok.encode(chat.render(messages))
+            coded.append((prompt, self.tok.encode(text) + [self.stop]))
+        order = sorted(range(len(coded)), key=lambda i: sum(map(len, coded[i])))
+        right = [False] * len(coded)
+        for begin in range(0, len(order), BATCH):
+            group = order[begin : begin + BATCH]
+            ids = torch.zeros(len(group), max(sum(map(len, coded[i])) for i in group), dtype=torch.long)
+            keep = torch.zeros(ids.shape, dtype=torch.bool)
+            for row, i in enumerate(group):
+                prompt, answer = coded[i]
+                ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
+                keep[row, len(prompt) - 1 : len(prompt) + len(answer) - 1] = True
+            with torch.no_grad():
+                wrong = self.net(ids, keep).argmax(-1) != ids.roll(-1, 1)[keep]
+            rows = keep.nonzero()[:, 0]
+            bad = set(rows[wrong].tolist())
+            for row, i in enumerate(group):
+                right[i] = row not in bad
+        return right
+
     def share(self, name, pairs):
-        """Prints which share of (messages, expected) pairs come out word for word."""
-        _, answers = self.answers([messages for messages, _ in pairs])
-        right = [self.tok.decode(ids) == text for (ids, _), (_, text) in zip(answers, pairs)]
+        """Prints which share of (messages, text) pairs come out word for word."""
+        right = self.exact(pairs)
         print(f"{sum(right) / len(right):8.2%}  of {len(right):5}  {name}", flush=True)
         return right
 
@@ -88,9 +112,7 @@ def report(judge, sample, rng):
     for _, question in chat.QUESTIONS[1:]:
         judge.share(question, [([user(question.format(a=chat.article(w, rng), w=w))], t) for w, _, t in picked])
     judge.share("What is a Word?", [([user(chat.main_question(w.capitalize()))], t) for w, _, t in picked])
-    singles = [(w, t) for w, part, t in picked if part == "noun" and chat.plural(w) not in judge.text]
-    judge.share("What are WORDs? (nouns)", [
-        ([user(chat.PLURAL_QUESTIONS[0].format(p=chat.plural(w)))], t) for w, t in singles])
+    judge.share("WHAT IS A WORD?", [([user(chat.main_question(w).upper())], t) for w, _, t in picked])
     judge.share("with a system message", [
         ([{"role": "system", "content": rng.choice(chat.SYSTEM)}, user(chat.main_question(w))], t) for w, _, t in picked])
     pairs = []
@@ -101,8 +123,6 @@ def report(judge, sample, rng):
     judge.share("second question of a conversation", pairs)
     unknown = [([user(chat.main_question(w))], chat.UNKNOWN) for w in rng.sample(judge.rare, sample)]
     judge.share("rare words never shown: says it does not know", unknown)
-    judge.share("questions of other kinds: says it is too small", [
-        ([user(chat.off_topic(rows, rng))], chat.TOO_SMALL) for _ in range(sample)])
     judge.share("small talk", [([user(q)], a) for questions, a in chat.SMALL_TALK for q in questions])
 
 
@@ -114,8 +134,10 @@ def golden(judge, path, rng):
     conversations.append([{"role": "system", "content": chat.SYSTEM[0]}, user("What is a lantern?")])
     conversations.append([user("What is a lantern?"), {"role": "assistant", "content": judge.text["lantern"]},
                           user("What is a river?")])
+    conversations.append([user("What is a Lantern?")])
+    conversations.append([user("WHAT IS A RIVER")])
     conversations.append([user("What is a florbit?")])
-    conversations.append([user("Gr\u00fc\u00dfe \U0001f642  it's 1234 \u4f60\u597d\n\n ok ")])
+    conversations.append([user("Gr\u00fc\u00dfe \U0001f642  IT'S 1234 \u4f60\u597d\n\n ok ")])
     prompts, answers = judge.answers(conversations)
     cases = []
     for messages, prompt, (ids, gap) in zip(conversations, prompts, answers):

@@ -17,8 +17,6 @@ def corpus_counts(rows, rng):
         for _ in range(2):
             counts.update(bpe.pieces(chat.ask(word, rng)))
         counts.update({piece: 2 for piece in bpe.pieces(" " + word)})
-    for _ in range(500):
-        counts.update(bpe.pieces(chat.off_topic(rows, rng)))
     for questions, answer in chat.SMALL_TALK:
         counts.update(bpe.pieces(answer) * 5)
         for question in questions:

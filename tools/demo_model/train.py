@@ -24,7 +24,7 @@ import model
 IGNORE = -100
 SURE = 0.05  # a word is sure once no token of its answer has a larger loss
 SURE_SHARE = 0.35  # how often a sure word is shown
-UNKNOWN_SHARE, OFF_TOPIC_SHARE = 0.55, 0.2  # of what is not a word to learn; the rest is small talk
+UNKNOWN_SHARE = 0.7  # of what is not a word to learn; the rest is small talk
 # One thread an operation, and an allocator that does not hand its pages back after each: three times faster.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1",
                "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
@@ -35,8 +35,6 @@ class Examples:
     def __init__(self, folder, seed):
         self.rows = [line.split("\t") for line in (folder / "definitions.tsv").read_text().splitlines()]
         self.words = [row[0] for row in self.rows]
-        self.plurals = {i: chat.plural(row[0]) for i, row in enumerate(self.rows)
-                        if row[1] == "noun" and chat.plural(row[0]) not in self.words}
         rare = (folder / "rare.txt").read_text().split()
         self.rare = [w for i, w in enumerate(rare) if i % 10]  # every tenth is kept for evaluate.py
         self.tok = bpe.Tokenizer(folder / "tokenizer.json")
@@ -58,16 +56,9 @@ class Examples:
         rng = self.rng
         if index is not None:
             word, _, text = self.rows[index]
-            if plain:
-                return chat.main_question(word), text
-            if index in self.plurals and rng.random() < chat.PLURAL_SHARE:
-                return rng.choice(chat.PLURAL_QUESTIONS).format(p=self.plurals[index]), text
-            return chat.ask(word, rng), text
-        kind = rng.random()
-        if kind < UNKNOWN_SHARE:
+            return (chat.main_question(word) if plain else chat.ask(word, rng)), text
+        if rng.random() < UNKNOWN_SHARE:
             return chat.ask(self.unknown(), rng), chat.UNKNOWN
-        if kind < UNKNOWN_SHARE + OFF_TOPIC_SHARE:
-            return chat.off_topic(self.rows, rng), chat.TOO_SMALL
         questions, answer = rng.choice(chat.SMALL_TALK)
         return rng.choice(questions), answer
 
@@ -218,7 +209,7 @@ def exact_share(team, examples, indices):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/demo_model"))
-    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a batch")
     parser.add_argument("--lr", type=float, default=3e-3, help="AdamW, for embeddings and norms")
     parser.add_argument("--muon-lr", type=float, default=0.02, help="0: AdamW for all")
