@@ -258,7 +258,8 @@ def main():
         line = f"epoch {epoch} step {steps} {time.time() - begin:.0f}s {seen / (time.time() - begin):.0f} tok/s"
         line += f" loss {numpy.mean(losses or [0]):.3f} sure {sure:.3f}"
         if epoch % 10 == 0 or done >= 1:
-            line += f" exact {exact_share(team, examples, examples.rng.sample(range(len(examples.rows)), 500)):.3f}"
+            some = examples.rng.sample(range(len(examples.rows)), min(500, len(examples.rows)))
+            line += f" exact {exact_share(team, examples, some):.3f}"
             save(args.data / args.out, net)
         print(line, flush=True)
     print(f"exact on all words: {exact_share(team, examples, range(len(examples.rows))):.4f}")
