@@ -41,9 +41,10 @@ class Tokenizer {
 
   virtual int32_t vocab_size() const = 0;  // largest id + 1
   virtual std::optional<TokenId> token_to_id(std::string_view piece) const = 0;
-  virtual std::string id_to_token(TokenId id) const = 0;       // the raw piece; "" when there is none
-  virtual bool is_special(TokenId id) const = 0;  // as flagged in the file
-  virtual const Decoder& decoder() const = 0;     // how pieces become text; lives as long as the tokenizer
+  virtual std::string id_to_token(TokenId id) const = 0;  // the raw piece; "" when there is none
+  virtual bool is_special(TokenId id) const = 0;          // as flagged in the file
+  virtual const Decoder& decoder()
+      const = 0;  // how pieces become text; lives as long as the tokenizer
 };
 
 // `json` is the text of a tokenizer.json. kDataLoss names what is broken ("merges[17] ...: no such piece").
