@@ -1,3 +1,11 @@
-// Included by each isa/*.cc inside its own namespace, after its simd type: no includes here.
+// Included by each isa/*.cc inside its own namespace, after its simd type and dot product: no includes but other -inl.h.
 
-inline constexpr MatmulKernels make_matmul_kernels() { return {}; }
+#include "kernels/unpack-inl.h"
+#include "kernels/decode-inl.h"
+#include "kernels/gemm-inl.h"
+
+template <class FastMath>
+inline constexpr MatmulKernels make_matmul_kernels() {
+  return {has_decode_i8, quantize_activation,          decode_i8,
+          decode_f32,    make_gemm_kernels<F32Math>(), make_gemm_kernels<FastMath>()};
+}

@@ -1,8 +1,73 @@
-// Products with matrices packed once at load into the stream that the kernels read.
+// Products of activations with a packed matrix (kernels/packing.h): y = x W^T, that is y[m][r] = sum_k x[m][k] W[r][k].
+//
+// Two ways, chosen by how many rows of activations there are:
+//   decode    up to kMaxDecodeRows rows; bound by reading the weights, which all rows share
+//   prefill   many rows; weights are widened tile by tile in cache and multiplied from registers
+// and two accuracies:
+//   f32       float activations and sums: relative error about 1e-6. Each y is one chain of fused multiply-adds in column
+//             order in both ways, so its bits depend on neither the number of rows nor the way taken.
+//   fast      decode: activations rounded to 8 bits by groups of 32 columns, exact integer sums inside a group
+//             prefill: bf16 where the hardware multiplies it, else f32
+//
+// Kernels work on a range of panels (16 rows of W each), so that the caller can share a product out among threads. Nothing
+// here allocates. Pointers to packed data are aligned to kPackedAlignment; others as their type.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/packing.h"
 
 namespace cohort::kernels {
 
-struct MatmulKernels {};
+inline constexpr int kMaxDecodeRows = 8;
+inline constexpr int kActivationGroup = 32;
+
+// One row of activations in 8 bits: x[k] is about codes[k] * scales[k / 32]. Views into one buffer of
+// quantized_activation_bytes(), where columns are filled up with zeros to a multiple of 32.
+struct QuantizedActivation {
+  int8_t* codes = nullptr;       // -127..127
+  float* scales = nullptr;       // by 32 columns
+  float* sums = nullptr;         // by 32 columns: the scale times the sum of the codes
+  int32_t* code_sums = nullptr;  // by 16 columns: the sum of the codes
+};
+
+size_t quantized_activation_bytes(int64_t columns);  // a multiple of 64
+QuantizedActivation quantized_activation_at(std::byte* buffer, int64_t columns);
+
+struct ActivationRows {
+  const float* data = nullptr;
+  int64_t stride = 0;  // floats from row to row
+  int64_t rows = 0;
+  int64_t columns = 0;
+};
+
+struct Output {  // y[m][r] is data[m * stride + r]
+  float* data = nullptr;
+  int64_t stride = 0;
+};
+
+// A way of multiplying many rows. Activations are first packed, by tiles of rows; the tiles may be packed by different
+// threads.
+struct GemmKernels {
+  int64_t (*tile_count)(int64_t rows);
+  size_t (*packed_bytes)(int64_t rows, int64_t columns);  // a multiple of 64
+  void (*pack)(const ActivationRows& x, Range tiles, std::byte* out);
+  void (*multiply)(const PackedMatrix& w, Range panels, const std::byte* packed, int64_t rows,
+                   const Output& y);
+};
+
+struct MatmulKernels {
+  // Whether decode_i8 takes this format. It does not for plain values and mxfp8: decode_f32 reads those as fast as memory
+  // gives them.
+  bool (*has_decode_i8)(const PackedFormat& format);
+  void (*quantize_activation)(const float* x, int64_t columns, const QuantizedActivation& out);
+  void (*decode_i8)(const PackedMatrix& w, Range panels, std::span<const QuantizedActivation> x,
+                    const Output& y);
+  void (*decode_f32)(const PackedMatrix& w, Range panels, const ActivationRows& x, const Output& y);
+  GemmKernels prefill_f32;
+  GemmKernels prefill_fast;
+};
 
 }  // namespace cohort::kernels

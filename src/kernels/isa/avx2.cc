@@ -6,10 +6,12 @@
 namespace cohort::kernels::avx2 {
 namespace {
 #include "kernels/isa/simd_avx2-inl.h"
+#include "kernels/isa/dot_avx2-inl.h"
 #include "kernels/matmul-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"avx2", Isa::kAvx2, make_matmul_kernels(), make_vector_kernels()};
+const Kernels kKernels = {"avx2", Isa::kAvx2, make_matmul_kernels<F32Math>(),
+                          make_vector_kernels()};
 
 }  // namespace cohort::kernels::avx2

@@ -6,11 +6,13 @@
 namespace cohort::kernels::avx512_bf16 {
 namespace {
 #include "kernels/isa/simd_avx512-inl.h"
+#include "kernels/isa/dot_vnni-inl.h"
 #include "kernels/matmul-inl.h"
+#include "kernels/isa/bf16_math_avx512-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"avx512_bf16", Isa::kAvx512Bf16, make_matmul_kernels(),
+const Kernels kKernels = {"avx512_bf16", Isa::kAvx512Bf16, make_matmul_kernels<Bf16Math>(),
                           make_vector_kernels()};
 
 }  // namespace cohort::kernels::avx512_bf16

@@ -6,11 +6,12 @@
 namespace cohort::kernels::neon_dotprod {
 namespace {
 #include "kernels/isa/simd_neon-inl.h"
+#include "kernels/isa/dot_neon_dotprod-inl.h"
 #include "kernels/matmul-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"neon_dotprod", Isa::kNeonDotprod, make_matmul_kernels(),
+const Kernels kKernels = {"neon_dotprod", Isa::kNeonDotprod, make_matmul_kernels<F32Math>(),
                           make_vector_kernels()};
 
 }  // namespace cohort::kernels::neon_dotprod

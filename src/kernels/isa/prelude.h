@@ -9,5 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
+#include "kernels/matmul.h"
 #include "tensor/dtype.h"
+
+// Unrolls the loop that follows whole, so that arrays indexed by its counter live in registers.
+#ifndef COHORT_UNROLL
+#define COHORT_UNROLL _Pragma("GCC unroll 32")
+#endif

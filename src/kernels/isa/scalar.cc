@@ -1,13 +1,18 @@
+// With one lane there is nothing to keep in registers, and unrolled code would be huge.
+#define COHORT_UNROLL
+
 #include "kernels/isa/isa.h"
 #include "kernels/isa/prelude.h"
 
 namespace cohort::kernels::scalar {
 namespace {
 #include "kernels/isa/simd_scalar-inl.h"
+#include "kernels/isa/dot_scalar-inl.h"
 #include "kernels/matmul-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"scalar", Isa::kScalar, make_matmul_kernels(), make_vector_kernels()};
+const Kernels kKernels = {"scalar", Isa::kScalar, make_matmul_kernels<F32Math>(),
+                          make_vector_kernels()};
 
 }  // namespace cohort::kernels::scalar

@@ -99,3 +99,50 @@ inline float maximum(F32 a) {
   half = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
+
+struct U32 {
+  __m256i v;
+};
+
+inline U32 splat(uint32_t x) { return {_mm256_set1_epi32(static_cast<int>(x))}; }
+inline U32 load_u32(const std::byte* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+inline U32 load_u8(const std::byte* p) {
+  return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+}
+inline U32 operator&(U32 a, U32 b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+template <int kBits>
+inline U32 shift_left(U32 a) {
+  return {_mm256_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline U32 shift_right(U32 a) {
+  return {_mm256_srli_epi32(a.v, kBits)};
+}
+inline F32 to_f32(U32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
+inline F32 as_f32(U32 a) { return {_mm256_castsi256_ps(a.v)}; }
+inline U32 as_u32(F32 a) { return {_mm256_castps_si256(a.v)}; }
+inline U32 lookup(U32 a, const uint8_t (&table)[16]) {
+  const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(row), a.v)};
+}
+inline void store_i8(int8_t* p, F32 a) {
+  const __m256i words = _mm256_cvtps_epi32(a.v);
+  const __m128i halves =
+      _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+}
+
+// The four int8 at `x`, in every lane.
+inline __m256i broadcast_quad(const int8_t* x) {
+  int32_t word;
+  std::memcpy(&word, x, sizeof(word));
+  return _mm256_set1_epi32(word);
+}
+
+// Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
+inline constexpr int kTileRows = 6;
+inline constexpr int kTilePanels = 1;

@@ -76,3 +76,45 @@ inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
 }
 inline float sum(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float maximum(F32 a) { return _mm512_reduce_max_ps(a.v); }
+
+struct U32 {
+  __m512i v;
+};
+
+inline U32 splat(uint32_t x) { return {_mm512_set1_epi32(static_cast<int>(x))}; }
+inline U32 load_u32(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
+inline U32 load_u8(const std::byte* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline U32 operator&(U32 a, U32 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+template <int kBits>
+inline U32 shift_left(U32 a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+template <int kBits>
+inline U32 shift_right(U32 a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+inline F32 to_f32(U32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline F32 as_f32(U32 a) { return {_mm512_castsi512_ps(a.v)}; }
+inline U32 as_u32(F32 a) { return {_mm512_castps_si512(a.v)}; }
+inline U32 lookup(U32 a, const uint8_t (&table)[16]) {
+  const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), a.v)};
+}
+inline void store_i8(int8_t* p, F32 a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+
+// The four int8 at `x`, in every lane.
+inline __m512i broadcast_quad(const int8_t* x) {
+  int32_t word;
+  std::memcpy(&word, x, sizeof(word));
+  return _mm512_set1_epi32(word);
+}
+
+// Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
+inline constexpr int kTileRows = 12;
+inline constexpr int kTilePanels = 2;

@@ -85,3 +85,54 @@ inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
 }
 inline float sum(F32 a) { return vaddvq_f32(a.v); }
 inline float maximum(F32 a) { return vmaxvq_f32(a.v); }
+
+struct U32 {
+  uint32x4_t v;
+};
+
+inline U32 splat(uint32_t x) { return {vdupq_n_u32(x)}; }
+inline U32 load_u32(const std::byte* p) {
+  return {vreinterpretq_u32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)))};
+}
+inline U32 load_u8(const std::byte* p) {
+  uint32_t four_bytes;
+  std::memcpy(&four_bytes, p, sizeof(four_bytes));
+  return {vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four_bytes)))))};
+}
+inline U32 operator&(U32 a, U32 b) { return {vandq_u32(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {vorrq_u32(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {veorq_u32(a.v, b.v)}; }
+template <int kBits>
+inline U32 shift_left(U32 a) {
+  return {vshlq_n_u32(a.v, kBits)};
+}
+template <int kBits>
+inline U32 shift_right(U32 a) {
+  if constexpr (kBits == 0)
+    return a;
+  else
+    return {vshrq_n_u32(a.v, kBits)};
+}
+inline F32 to_f32(U32 a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v))}; }
+inline F32 as_f32(U32 a) { return {vreinterpretq_f32_u32(a.v)}; }
+inline U32 as_u32(F32 a) { return {vreinterpretq_u32_f32(a.v)}; }
+inline U32 lookup(U32 a, const uint8_t (&table)[16]) {
+  return {vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_u32(a.v)))};
+}
+inline void store_i8(int8_t* p, F32 a) {
+  const int16x4_t halves = vmovn_s32(vcvtq_s32_f32(a.v));
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(halves, halves));
+  const int32_t four_bytes = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
+  std::memcpy(p, &four_bytes, sizeof(four_bytes));
+}
+
+// The four int8 at `x`, in every lane.
+inline int8x16_t broadcast_quad(const int8_t* x) {
+  int32_t word;
+  std::memcpy(&word, x, sizeof(word));
+  return vreinterpretq_s8_s32(vdupq_n_s32(word));
+}
+
+// Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
+inline constexpr int kTileRows = 6;
+inline constexpr int kTilePanels = 1;

@@ -55,3 +55,54 @@ inline F32 exp2i(F32 a) {
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) { return {a.v < b.v ? x.v : y.v}; }
 inline float sum(F32 a) { return a.v; }
 inline float maximum(F32 a) { return a.v; }
+
+// Integers, for packed weights: U32 is kLanes 32-bit words, of which some functions see the four bytes.
+//
+//   load_u32(p)                    unaligned; p std::byte*
+//   load_u8(p)                     kLanes bytes, widened
+//   shift_left<n> shift_right<n>   by word
+//   to_f32(a)                      of signed integers
+//   as_f32(a)                      the bits
+//   lookup(a, table)               each byte b, 0..15, becomes table[b]
+//   store_i8(p, v)                 v holds integers in [-127, 127]
+// and in dot_*-inl.h
+//   dot_quads<kCount, kMaxCode>(start, quads, x)   start + the sum over i < kCount, b < 4 of byte b of quads[i] times
+//                                  x[4 i + b] (int8_t). Codes are 0..kMaxCode when that is below 128. Eight-bit codes are
+//                                  code - kByteOffset instead: 0 or 128 by what the instructions multiply.
+
+struct U32 {
+  uint32_t v;
+};
+
+inline U32 splat(uint32_t x) { return {x}; }
+inline U32 load_u32(const std::byte* p) {
+  U32 a;
+  std::memcpy(&a.v, p, sizeof(a.v));
+  return a;
+}
+inline U32 load_u8(const std::byte* p) { return {static_cast<uint32_t>(*p)}; }
+inline U32 operator&(U32 a, U32 b) { return {a.v & b.v}; }
+inline U32 operator|(U32 a, U32 b) { return {a.v | b.v}; }
+inline U32 operator^(U32 a, U32 b) { return {a.v ^ b.v}; }
+template <int kBits>
+inline U32 shift_left(U32 a) {
+  return {a.v << kBits};
+}
+template <int kBits>
+inline U32 shift_right(U32 a) {
+  return {a.v >> kBits};
+}
+inline F32 to_f32(U32 a) { return {static_cast<float>(static_cast<int32_t>(a.v))}; }
+inline F32 as_f32(U32 a) { return {__builtin_bit_cast(float, a.v)}; }
+inline U32 as_u32(F32 a) { return {__builtin_bit_cast(uint32_t, a.v)}; }
+inline U32 lookup(U32 a, const uint8_t (&table)[16]) {
+  uint32_t found = 0;
+  for (int shift = 0; shift < 32; shift += 8)
+    found |= static_cast<uint32_t>(table[a.v >> shift & 15]) << shift;
+  return {found};
+}
+inline void store_i8(int8_t* p, F32 a) { *p = static_cast<int8_t>(a.v); }
+
+// Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
+inline constexpr int kTileRows = 4;
+inline constexpr int kTilePanels = 1;

@@ -1,0 +1,11 @@
+inline constexpr int kByteOffset = 0;
+
+template <int kCount, int kMaxCode>
+inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
+  int32_t total = static_cast<int32_t>(start.v);
+  for (int i = 0; i < kCount; ++i) {
+    for (int b = 0; b < 4; ++b)
+      total += static_cast<int32_t>(quads[i].v >> (8 * b) & 0xff) * x[4 * i + b];
+  }
+  return {static_cast<uint32_t>(total)};
+}

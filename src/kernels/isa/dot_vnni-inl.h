@@ -1,0 +1,12 @@
+// AVX-512 VNNI: four products and their sum in one instruction.
+
+inline constexpr int kByteOffset = 0;
+
+template <int kCount, int kMaxCode>
+inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
+  __m512i total = start.v;
+  COHORT_UNROLL for (int i = 0; i < kCount; ++i) {
+    total = _mm512_dpbusd_epi32(total, quads[i].v, broadcast_quad(x + 4 * i));
+  }
+  return {total};
+}
