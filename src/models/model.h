@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,9 +26,9 @@ struct Shard {
 };
 
 struct ModelInfo {
-  std::string model_type;     // config's
-  int32_t layers = 0;         // of the whole model
-  int32_t width = 0;          // columns of the residual stream
+  std::string model_type;  // config's
+  int32_t layers = 0;      // of the whole model
+  int32_t width = 0;       // columns of the residual stream
   int32_t vocab_size = 0;
   int32_t max_positions = 0;  // context limit of the checkpoint
   backend::KvSpec kv;         // of this shard
@@ -43,14 +44,18 @@ class Model {
 
   // Between backend.begin_step(plan) and the next. First stage: `input` is ignored; later ones get the previous stage's
   // residual stream [rows, width]. Last stage returns logits [plan.logits_rows, vocab_size], earlier ones the stream.
+  // With no logits_rows the last stage returns a tensor of no rows that must not be read.
   virtual backend::Tensor forward(backend::Backend& backend, const backend::StepPlan& plan,
                                   backend::Tensor input) = 0;
 };
 
 // kUnsupported lists the known architectures; kDataLoss names a tensor that is missing or has the wrong shape;
 // kInvalidArgument names a config key that is absurd.
+// `observer` is told after each layer.
+using LoadObserver = std::function<void(int32_t layers_loaded, int32_t layers)>;
 Result<std::unique_ptr<Model>> make_model(const formats::Checkpoint& checkpoint, const Shard& shard,
-                                          backend::Backend& backend);
+                                          backend::Backend& backend,
+                                          const LoadObserver& observer = {});
 
 std::vector<std::string_view> known_architectures();
 

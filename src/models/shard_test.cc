@@ -1,0 +1,189 @@
+// A model cut into ranks or stages gives the logits of the whole.
+#include <algorithm>
+#include <optional>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/json.h"
+#include "formats/checkpoint.h"
+#include "models/golden.h"
+#include "models/testing/lockstep_backend.h"
+
+namespace cohort::models {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::LockstepBackend;
+using testing::Meeting;
+
+const fs::path kFixtures = fs::path(COHORT_SOURCE_DIR) / "tests/data/models";
+
+std::unique_ptr<backend::Backend> exact_backend() {
+  return backend::make_cpu_backend({.threads = 1, .math = backend::Math::kF32});
+}
+
+Result<void> make_kv(const Model& model, backend::Backend& backend, int32_t pages) {
+  backend::KvSpec kv = model.info().kv;
+  kv.type = backend::KvType::kF32;
+  return backend.create_kv(kv, pages);
+}
+
+// The ranks of one tensor group.
+class TensorGroup {
+ public:
+  static Result<std::unique_ptr<TensorGroup>> load(const formats::Checkpoint& checkpoint,
+                                                   const std::vector<double>& fractions,
+                                                   int32_t pages) {
+    auto group = std::make_unique<TensorGroup>(static_cast<int>(fractions.size()));
+    for (size_t rank = 0; rank < fractions.size(); ++rank) {
+      auto backend = std::make_unique<LockstepBackend>(exact_backend(), group->meeting_,
+                                                       static_cast<int>(rank));
+      COHORT_TRY(
+          auto model,
+          make_model(checkpoint, {.rank = static_cast<int32_t>(rank), .fractions = fractions},
+                     *backend));
+      COHORT_TRY_VOID(make_kv(*model, *backend, pages));
+      group->ranks_.push_back({std::move(backend), std::move(model)});
+    }
+    return group;
+  }
+
+  explicit TensorGroup(int ranks) : meeting_(ranks) {}
+
+  GoldenTarget target() {
+    return {.step = [this](const auto& plan, auto logits) { return step(plan, logits); },
+            .copy_kv_page =
+                [this](int32_t from, int32_t to) {
+                  for (Rank& rank : ranks_) rank.backend->copy_kv_page(from, to);
+                }};
+  }
+
+ private:
+  struct Rank {
+    std::unique_ptr<backend::Backend> backend;
+    std::unique_ptr<Model> model;
+  };
+
+  Result<void> step(const backend::StepPlan& plan, std::span<float> logits) {
+    std::vector<std::vector<float>> results(ranks_.size(), std::vector<float>(logits.size()));
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < ranks_.size(); ++i) {
+      threads.emplace_back([&, i] {
+        Rank& rank = ranks_[i];
+        rank.backend->begin_step(plan);
+        COHORT_CHECK(rank.backend->read(rank.model->forward(*rank.backend, plan, {}), results[i]));
+      });
+    }
+    threads.clear();
+    for (const auto& result : results) {
+      if (result != results[0]) return fail(Code::kInternal, "the ranks disagree");
+    }
+    std::ranges::copy(results[0], logits.begin());
+    return {};
+  }
+
+  Meeting meeting_;
+  std::vector<Rank> ranks_;
+};
+
+struct TensorCase {
+  const char* fixture;
+  std::vector<double> fractions;
+};
+
+class TensorParallel : public ::testing::TestWithParam<TensorCase> {};
+
+TEST_P(TensorParallel, GivesTheLogitsOfOne) {
+  const fs::path folder = kFixtures / GetParam().fixture;
+  const auto golden = read_golden(folder);
+  ASSERT_TRUE(golden) << golden.error().message;
+  const auto checkpoint = formats::Checkpoint::open(folder);
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const auto group = TensorGroup::load(*checkpoint, GetParam().fractions, golden->pages());
+  ASSERT_TRUE(group) << group.error().message;
+  const auto report =
+      compare_with_golden(*golden, (*group)->target(), {.chunk = 11, .reuse_prefix = true});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+}
+
+const std::vector<double> kHalves = {0.5, 0.5};
+const std::vector<double> kUneven = {0.55, 0.3, 0.15};
+const std::vector<double> kQuarters = {0.25, 0.25, 0.25, 0.25};
+const std::vector<double> kEighths(8, 0.125);
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TensorParallel,
+    ::testing::Values(TensorCase{"llama-bf16", kHalves}, TensorCase{"llama-q4", kHalves},
+                      TensorCase{"llama-mxfp4", kUneven}, TensorCase{"llama-nvfp4", {0.3, 0.7}},
+                      TensorCase{"llama-q3", kQuarters}, TensorCase{"llama-bf16", kEighths},
+                      TensorCase{"mistral-q4", kHalves}, TensorCase{"ministral3-bf16", kUneven},
+                      TensorCase{"ministral3-q4", kHalves}, TensorCase{"qwen2-bf16", kUneven},
+                      TensorCase{"qwen2-q8", kHalves}, TensorCase{"qwen3-q4", kUneven},
+                      TensorCase{"qwen3-bf16", kEighths}, TensorCase{"qwen3_moe-q4", kHalves},
+                      TensorCase{"qwen3_moe-bf16", kUneven}, TensorCase{"qwen3_moe-q8", kQuarters},
+                      TensorCase{"deepseek_v3-bf16", kUneven},
+                      TensorCase{"deepseek_v3-q4", kHalves}, TensorCase{"kimi_k2-bf16", kHalves},
+                      TensorCase{"kimi_k2-q4g32", {0.7, 0.3}}, TensorCase{"gpt_oss-bf16", kHalves},
+                      TensorCase{"gpt_oss-mxfp4q8", {0.3, 0.7}},
+                      TensorCase{"gpt_oss-q4g32", kQuarters}),
+    [](const auto& test) {
+      std::string name = test.param.fixture;
+      for (const double fraction : test.param.fractions)
+        name += fmt::format("_{:.0f}", fraction * 100);
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
+
+// Stages run one after the other, the residual stream handed on as numbers.
+class Pipeline : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Pipeline, GivesTheLogitsOfOne) {
+  const fs::path folder = kFixtures / GetParam();
+  const auto golden = read_golden(folder);
+  const auto checkpoint = formats::Checkpoint::open(folder);
+  ASSERT_TRUE(golden && checkpoint);
+  const auto front_backend = exact_backend(), back_backend = exact_backend();
+  const auto front = make_model(*checkpoint, {.first_layer = 0, .last_layer = 1}, *front_backend);
+  const auto back = make_model(*checkpoint, {.first_layer = 1}, *back_backend);
+  ASSERT_TRUE(front) << front.error().message;
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_TRUE((*front)->info().first_stage && !(*front)->info().last_stage);
+  EXPECT_TRUE(!(*back)->info().first_stage && (*back)->info().last_stage);
+  EXPECT_EQ((*front)->info().kv.layers.size(), 1u);
+  ASSERT_TRUE(make_kv(**front, *front_backend, golden->pages()));
+  ASSERT_TRUE(make_kv(**back, *back_backend, golden->pages()));
+
+  const int32_t width = (*front)->info().width;
+  const GoldenTarget target{
+      .step = [&](const backend::StepPlan& plan, std::span<float> logits) -> Result<void> {
+        std::vector<float> stream(plan.tokens.size() * static_cast<size_t>(width));
+        front_backend->begin_step(plan);
+        COHORT_TRY_VOID(front_backend->read((*front)->forward(*front_backend, plan, {}), stream));
+        back_backend->begin_step(plan);
+        const backend::Tensor input = back_backend->input(stream, width);
+        return back_backend->read((*back)->forward(*back_backend, plan, input), logits);
+      },
+      .copy_kv_page =
+          [&](int32_t from, int32_t to) {
+            front_backend->copy_kv_page(from, to);
+            back_backend->copy_kv_page(from, to);
+          }};
+  const auto report = compare_with_golden(*golden, target, {.chunk = 7, .reuse_prefix = true});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Pipeline,
+                         ::testing::Values("llama-q4", "qwen3_moe-q4", "deepseek_v3-q4",
+                                           "gpt_oss-mxfp4q8"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace cohort::models
