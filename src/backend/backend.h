@@ -134,7 +134,7 @@ class Backend {
   virtual int32_t scope_begin() = 0;               // use class Scope
   virtual void scope_end(int32_t mark) = 0;
 
-  virtual Tensor embed(Matrix table, float scale = 1.0f) = 0;  // the plan's tokens
+  virtual Tensor embed(Matrix table, float scale = 1.0f) = 0;  // the plan's tokens; zeros for those not in its rows
   virtual Tensor input(std::span<const float> values, int32_t columns) = 0;  // rows from outside (pipeline, vision)
   virtual Tensor linear(Matrix w, Tensor x) = 0;
   // x holds heads * w.columns columns; head h of the result = W_h x_h: [rows, heads * w.rows]

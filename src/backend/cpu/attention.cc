@@ -1,0 +1,313 @@
+#include "backend/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/check.h"
+
+namespace cohort::backend {
+namespace {
+
+// The softmax of a row is built over stretches of this many positions, whose partial results are then joined in order. So
+// a long context can be shared out among workers, and the bits do not tell whether it was.
+constexpr int32_t kStretch = 512;
+static_assert(kStretch % kPageTokens == 0);
+
+// Partial results that wait to be joined may take this much; else each worker goes through its tiles' stretches in turn.
+constexpr int64_t kMaxPartialFloats = int64_t{2} << 20;
+
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
+// Softmax of some rows so far (kernels::AttentionTile says what the numbers mean).
+struct Partial {
+  float* max = nullptr;
+  float* sum = nullptr;
+  float* out = nullptr;  // [rows][value_dim]
+
+  static int64_t floats(int64_t rows, int64_t value_dim) { return rows * (value_dim + 2); }
+  static Partial at(float* room, int64_t rows) { return {room, room + rows, room + 2 * rows}; }
+  void clear(int64_t rows, int64_t value_dim) const {
+    std::fill_n(max, rows, kNothing);
+    std::fill_n(sum, rows, 0.0f);
+    std::fill_n(out, rows * value_dim, 0.0f);
+  }
+};
+
+// Query rows of one sequence that share a KV head: items [first, first + count), where item i is head i % group of the
+// sequence's row i / group.
+struct Tile {
+  const SequenceRun* run = nullptr;
+  int32_t kv_head = 0;
+  int32_t first = 0;
+  int32_t count = 0;
+  int32_t first_stretch = 0;
+  int32_t stretches = 0;
+  int64_t first_task = 0;     // when stretches are tasks of their own
+  float* partials = nullptr;  // of its stretches, then
+};
+
+class Run {
+ public:
+  Run(const Compute& compute, const AttentionStep& step)
+      : compute_(compute),
+        step_(step),
+        spec_(step.layer->spec),
+        group_(step.heads / spec_.kv_heads),
+        value_dim_(step.layer->value_columns()),
+        scratch_(compute.arena) {}
+
+  void operator()() {
+    plan_tiles();
+    make_rooms();
+    const bool share_stretches = make_partials();
+    if (!share_stretches) {
+      each_tile([&](const Tile& tile, float* room) { attend_in_turn(tile, room); });
+      return;
+    }
+    compute_.pool.for_each(tasks_, 1, [&](int64_t first, int64_t count, int worker) {
+      for (int64_t task = first; task < first + count; ++task) attend_task(task, room_of(worker));
+    });
+    each_tile([&](const Tile& tile, float* room) { join_partials(tile, room); });
+  }
+
+ private:
+  // ---- planning ----
+
+  void plan_tiles() {
+    const int32_t most = items_a_tile();
+    int64_t count = 0;
+    for (const SequenceRun& run : step_.plan->runs)
+      count += divide_up(run.rows * group_, most) * spec_.kv_heads;
+    Tile* tile = scratch_.make<Tile>(count);
+    std::uninitialized_value_construct_n(tile, count);
+    tiles_ = {tile, static_cast<size_t>(count)};
+    for (const SequenceRun& run : step_.plan->runs) {
+      for (int32_t head = 0; head < spec_.kv_heads; ++head) {
+        for (int32_t first = 0; first < run.rows * group_; first += most) {
+          *tile++ = make_tile(run, head, first, std::min(most, run.rows * group_ - first));
+        }
+      }
+    }
+  }
+
+  // As many as the kernel takes, so that a KV block serves many rows; fewer when there would be too few tiles for all
+  // workers.
+  int32_t items_a_tile() const {
+    int64_t items = 0;
+    for (const SequenceRun& run : step_.plan->runs) items += int64_t{run.rows} * step_.heads;
+    constexpr int64_t kFewest = 8;
+    const int64_t fair = divide_up<int64_t>(items, compute_.pool.workers());
+    return static_cast<int32_t>(std::clamp<int64_t>(fair, kFewest, kernels::kMaxAttentionRows));
+  }
+
+  Tile make_tile(const SequenceRun& run, int32_t head, int32_t first, int32_t count) {
+    const int32_t from = first_seen(run, first), to = position(run, first + count - 1);
+    const int32_t stretch = from / kStretch;
+    Tile tile{
+        .run = &run, .kv_head = head, .first = first, .count = count, .first_stretch = stretch};
+    tile.stretches = to / kStretch - stretch + 1;
+    tile.first_task = tasks_;
+    tasks_ += tile.stretches;
+    partial_floats_ += tile.stretches * Partial::floats(count, value_dim_);
+    return tile;
+  }
+
+  int32_t position(const SequenceRun& run, int32_t item) const {
+    return run.first_position + item / group_;
+  }
+  int32_t first_seen(const SequenceRun& run, int32_t item) const {
+    return step_.window > 0 ? std::max(0, position(run, item) - step_.window + 1) : 0;
+  }
+  int32_t row(const Tile& tile, int32_t i) const {
+    return tile.run->first_row + (tile.first + i) / group_;
+  }
+  int32_t head(const Tile& tile, int32_t i) const {
+    return tile.kv_head * group_ + (tile.first + i) % group_;
+  }
+
+  // A worker's room: packed queries, two partial results, the kernel's scratch.
+  void make_rooms() {
+    constexpr int64_t kRows = kernels::kMaxAttentionRows;
+    query_floats_ = kRows * spec_.key_dim;
+    room_floats_ =
+        query_floats_ + 2 * Partial::floats(kRows, value_dim_) +
+        static_cast<int64_t>(kernels::attention_scratch_floats(spec_.key_dim, value_dim_));
+    room_floats_ = round_up<int64_t>(room_floats_, 16);
+    rooms_ = scratch_.make<float>(room_floats_ * compute_.pool.workers());
+  }
+  float* room_of(int worker) const { return rooms_ + worker * room_floats_; }
+
+  // Whether stretches are worth sharing out one by one, and room for their results if so.
+  bool make_partials() {
+    const auto tiles = static_cast<int64_t>(tiles_.size());
+    constexpr int64_t kTilesAWorkerEnough = 4;
+    if (compute_.pool.workers() == 1 || tiles >= kTilesAWorkerEnough * compute_.pool.workers())
+      return false;
+    if (tasks_ == tiles || partial_floats_ > kMaxPartialFloats) return false;
+    float* at = scratch_.make<float>(partial_floats_);
+    for (Tile& tile : tiles_) {
+      tile.partials = at;
+      at += tile.stretches * Partial::floats(tile.count, value_dim_);
+    }
+    return true;
+  }
+
+  template <class Body>
+  void each_tile(Body&& body) {
+    compute_.pool.for_each(static_cast<int64_t>(tiles_.size()), 1,
+                           [&](int64_t first, int64_t count, int worker) {
+                             for (int64_t i = first; i < first + count; ++i)
+                               body(tiles_[i], room_of(worker));
+                           });
+  }
+
+  // ---- one tile ----
+
+  void attend_in_turn(const Tile& tile, float* room) {
+    const Partial total = Partial::at(room + query_floats_, tile.count);
+    const Partial part =
+        Partial::at(total.max + Partial::floats(tile.count, value_dim_), tile.count);
+    pack_queries(tile, room);
+    total.clear(tile.count, value_dim_);
+    for (int32_t s = 0; s < tile.stretches; ++s) {
+      attend_stretch(tile, s, room, part);
+      join(tile.count, part, total);
+    }
+    finish(tile, total);
+  }
+
+  void attend_task(int64_t task, float* room) {
+    const auto after =
+        std::upper_bound(tiles_.begin(), tiles_.end(), task,
+                         [](int64_t t, const Tile& tile) { return t < tile.first_task; });
+    const Tile& tile = *(after - 1);
+    const auto s = static_cast<int32_t>(task - tile.first_task);
+    pack_queries(tile, room);
+    attend_stretch(tile, s, room, partial(tile, s));
+  }
+
+  void join_partials(const Tile& tile, float* room) {
+    const Partial total = Partial::at(room, tile.count);
+    total.clear(tile.count, value_dim_);
+    for (int32_t s = 0; s < tile.stretches; ++s) join(tile.count, partial(tile, s), total);
+    finish(tile, total);
+  }
+
+  Partial partial(const Tile& tile, int32_t stretch) const {
+    return Partial::at(tile.partials + stretch * Partial::floats(tile.count, value_dim_),
+                       tile.count);
+  }
+
+  void pack_queries(const Tile& tile, float* to) const {
+    const int64_t dim = spec_.key_dim;
+    for (int32_t i = 0; i < tile.count; ++i) {
+      std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, to + i * dim);
+    }
+    compute_.kernels.vector.scale(to, step_.scale, tile.count * dim);
+  }
+
+  void attend_stretch(const Tile& tile, int32_t stretch, float* room, const Partial& into) const {
+    int32_t first[kernels::kMaxAttentionRows], last[kernels::kMaxAttentionRows];
+    for (int32_t i = 0; i < tile.count; ++i) {
+      first[i] = first_seen(*tile.run, tile.first + i);
+      last[i] = position(*tile.run, tile.first + i);
+    }
+    into.clear(tile.count, value_dim_);
+    const kernels::AttentionTile rows{
+        .format = step_.cache->format(),
+        .rows = tile.count,
+        .key_dim = spec_.key_dim,
+        .value_dim = value_dim_,
+        .value_in_key = step_.layer->value_in_key(),
+        .queries = room,
+        .first = first,
+        .last = last,
+        .max = into.max,
+        .sum = into.sum,
+        .out = into.out,
+        .scratch =
+            room + query_floats_ + 2 * Partial::floats(kernels::kMaxAttentionRows, value_dim_)};
+    const int32_t begin = std::max((tile.first_stretch + stretch) * kStretch, first[0]);
+    const int32_t end =
+        std::min((tile.first_stretch + stretch + 1) * kStretch - 1, last[tile.count - 1]);
+    for (int32_t p = begin / kPageTokens; p <= end / kPageTokens; ++p) {
+      const int32_t page = tile.run->pages[p];
+      compute_.kernels.vector.attention.attend(
+          rows, step_.cache->keys(page, *step_.layer, tile.kv_head),
+          step_.cache->values(page, *step_.layer, tile.kv_head), p * kPageTokens);
+    }
+  }
+
+  void join(int32_t rows, const Partial& part, const Partial& total) const {
+    for (int32_t i = 0; i < rows; ++i) {
+      if (part.max[i] == kNothing) continue;
+      const float max = std::max(part.max[i], total.max[i]);
+      const float old_factor = std::exp(total.max[i] - max), factor = std::exp(part.max[i] - max);
+      total.max[i] = max;
+      total.sum[i] = total.sum[i] * old_factor + part.sum[i] * factor;
+      float* out = total.out + int64_t{i} * value_dim_;
+      compute_.kernels.vector.scale(out, old_factor, value_dim_);
+      compute_.kernels.vector.add_scaled(out, part.out + int64_t{i} * value_dim_, factor,
+                                         value_dim_);
+    }
+  }
+
+  void finish(const Tile& tile, const Partial& total) const {
+    for (int32_t i = 0; i < tile.count; ++i) {
+      float factor = 1.0f / total.sum[i];
+      if (!step_.sinks.empty()) {
+        const float sink = step_.sinks[head(tile, i)], max = std::max(total.max[i], sink);
+        const float own = std::exp(total.max[i] - max);
+        factor = own / (total.sum[i] * own + std::exp(sink - max));
+      }
+      float* to = step_.out.row(row(tile, i)) + int64_t{head(tile, i)} * value_dim_;
+      std::copy_n(total.out + int64_t{i} * value_dim_, value_dim_, to);
+      compute_.kernels.vector.scale(to, factor, value_dim_);
+    }
+  }
+
+  const Compute& compute_;
+  const AttentionStep& step_;
+  const KvLayerSpec& spec_;
+  const int32_t group_;
+  const int32_t value_dim_;
+  Scratch scratch_;
+  std::span<Tile> tiles_;
+  int64_t tasks_ = 0;
+  int64_t partial_floats_ = 0;
+  int64_t query_floats_ = 0;
+  int64_t room_floats_ = 0;
+  float* rooms_ = nullptr;
+};
+
+}  // namespace
+
+void append_kv(const Compute& compute, const AttentionStep& step) {
+  const kernels::AttentionKernels& kernels = compute.kernels.vector.attention;
+  const KvLayerSpec& spec = step.layer->spec;
+  const kernels::KvFormat format = step.cache->format();
+  for (const SequenceRun& run : step.plan->runs) {
+    COHORT_CHECK(static_cast<size_t>((run.first_position + run.rows - 1) / kPageTokens) <
+                 run.pages.size());
+    for_each_row(compute, run.rows, int64_t{spec.kv_heads} * (spec.key_dim + spec.value_dim),
+                 [&](int32_t i) {
+                   const int32_t position = run.first_position + i, row = run.first_row + i;
+                   const int32_t page = run.pages[position / kPageTokens],
+                                 slot = position % kPageTokens;
+                   for (int h = 0; h < spec.kv_heads; ++h) {
+                     kernels.store_key(format, step.cache->keys(page, *step.layer, h), slot,
+                                       step.k.row(row) + h * spec.key_dim, spec.key_dim);
+                     if (step.layer->value_in_key()) continue;
+                     kernels.store_value(format, step.cache->values(page, *step.layer, h), slot,
+                                         step.v.row(row) + h * spec.value_dim, spec.value_dim);
+                   }
+                 });
+  }
+}
+
+void attend(const Compute& compute, const AttentionStep& step) { Run(compute, step)(); }
+
+}  // namespace cohort::backend

@@ -1,0 +1,26 @@
+// Products of activations with packed weights, shared out among the workers by the bytes they read.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "backend/cpu/compute.h"
+#include "backend/cpu/weights.h"
+
+namespace cohort::backend {
+
+// y = W x + bias for each row; with `gate`, y = act(first half of that) * second half. y may not overlap x.
+struct Product {
+  const Weights* weights = nullptr;
+  Rows x;
+  Rows y;
+  std::optional<Activation> gate;
+};
+
+// All products side by side: none may read what another writes.
+void multiply(const Compute& compute, std::span<const Product> products, Math math);
+inline void multiply(const Compute& compute, const Product& product) {
+  multiply(compute, {&product, 1}, compute.math);
+}
+
+}  // namespace cohort::backend

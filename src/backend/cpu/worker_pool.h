@@ -1,0 +1,72 @@
+// Threads that share out the loops of a step. Between loops they spin, since the next one is microseconds away; after a
+// pause they yield, then sleep, so that an idle process uses no CPU.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace cohort::backend {
+
+class WorkerPool {
+ public:
+  explicit WorkerPool(int workers);  // counting the thread that calls for_each()
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  int workers() const { return workers_; }
+
+  // Calls body(first, count, worker) for ranges that cover [0, total) once, and returns when all are done. Ranges are of
+  // `grain` (the last is shorter). Each worker starts on a stretch of its own, in order, and then helps the others.
+  // `worker` is in [0, workers()) and no two calls at one time have the same. Only from the owning thread, not nested.
+  template <class Body>
+  void for_each(int64_t total, int64_t grain, Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    if (workers_ == 1 || total <= grain) {
+      for (int64_t first = 0; first < total; first += grain)
+        body(first, std::min(grain, total - first), 0);
+      return;
+    }
+    run({.call = [](void* context, int64_t first, int64_t count,
+                    int worker) { (*static_cast<Plain*>(context))(first, count, worker); },
+         .context = const_cast<void*>(static_cast<const void*>(&body)),
+         .total = total,
+         .grain = grain});
+  }
+
+ private:
+  struct Job {
+    void (*call)(void* context, int64_t first, int64_t count, int worker) = nullptr;
+    void* context = nullptr;
+    int64_t total = 0;
+    int64_t grain = 1;
+  };
+  struct alignas(64) Share {  // one worker's stretch of the job, in grains
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  void run(const Job& job);
+  void work(int worker);
+  bool join();
+  void serve(int worker);
+  uint32_t wait_for_job(uint32_t seen) const;
+
+  const int workers_;
+  std::vector<Share> shares_;  // `end` written only while closed
+  Job job_;                    // written only while closed
+
+  // Helpers inside the job; less kClosed when none may enter. A helper that comes late finds it closed and is not waited
+  // for, so a sleeping or descheduled thread delays nobody.
+  alignas(64) std::atomic<int32_t> active_;
+  alignas(64) std::atomic<uint32_t> generation_{0};  // of jobs; what sleepers watch
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace cohort::backend
