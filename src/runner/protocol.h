@@ -101,7 +101,7 @@ struct GenerateRequest {
   int32_t max_tokens = 0;              // 0: up to the context limit
   int32_t choices = 1;
   bool echo = false;                   // completions: the prompt's text comes first
-  Sampling sampling;
+  RequestedSampling sampling;
   std::vector<std::string> stop;
 
   template <class Visitor>
