@@ -7,6 +7,8 @@ namespace {
 
 using backend::MatrixPart;
 
+constexpr int kMaxGroups = 64;  // of experts; backends rank them in a small array
+
 // A dense feed-forward. Its result is this rank's part of a sum.
 struct GatedPart {
   backend::Matrix gate_up, down;
@@ -138,12 +140,10 @@ Result<void> Mixture::load_router(Loader& loader, const std::string& prefix,
 
 Result<void> check_router(const MixtureOptions& options) {
   const backend::RouterSpec& router = options.router;
-  const bool groups_fit = router.groups > 0 && options.experts % router.groups == 0 &&
-                          router.top_groups > 0 && router.top_groups <= router.groups;
-  if (router.top_k > 0 && router.top_k <= options.experts && groups_fit &&
-      router.top_k <= options.experts / router.groups * router.top_groups) {
-    return {};
-  }
+  const bool groups_fit = router.groups > 0 && router.groups <= kMaxGroups &&
+                          options.experts % router.groups == 0 && router.top_groups > 0 &&
+                          router.top_groups <= router.groups;
+  if (router.top_k > 0 && router.top_k <= options.experts && groups_fit) return {};
   return fail(Code::kInvalidArgument,
               "config.json: cannot choose {} of {} experts from {} of {} groups", router.top_k,
               options.experts, router.top_groups, router.groups);

@@ -1,6 +1,9 @@
 #include "models/latent_attention.h"
 
 #include <array>
+#include <vector>
+
+#include "base/bytes.h"
 
 namespace cohort::models {
 namespace {
@@ -44,6 +47,7 @@ class LatentAttention final : public Block {
  private:
   Result<void> load_down(Loader& loader, const std::string& prefix, Range heads);
   Result<void> load_heads(Loader& loader, const std::string& prefix, Range heads);
+  Result<void> load_heads_of_kv_b(Loader& loader, const std::string& name, Range heads);
 
   LatentAttentionOptions options_;
   int heads_ = 0;  // of this rank
@@ -95,8 +99,67 @@ Result<void> LatentAttention::load_down(Loader& loader, const std::string& prefi
   return {};
 }
 
+// One matrix a head, in memory of its own. BF16 where that loses nothing that matters (the source is BF16 or quantised).
+class HeadMatrices {
+ public:
+  HeadMatrices(const MatrixView& source, int64_t heads, int64_t rows, int64_t columns)
+      : dtype_(source.weight.dtype == DType::kBF16 || source.format.mode != QuantMode::kNone
+                   ? DType::kBF16
+                   : DType::kF32),
+        shape_{heads, rows, columns},
+        bytes_(static_cast<size_t>(shape_.elements()) * dtype_size(dtype_)) {}
+
+  void set(int64_t head, int64_t row, int64_t column, float value) {
+    const auto index = static_cast<size_t>((head * shape_[1] + row) * shape_[2] + column);
+    if (dtype_ == DType::kBF16) {
+      store(bytes_.data() + index * sizeof(uint16_t), float_to_bf16(value));
+    } else {
+      store(bytes_.data() + index * sizeof(float), value);
+    }
+  }
+  MatrixView view() const {
+    return {.experts = shape_[0],
+            .rows = shape_[1],
+            .columns = shape_[2],
+            .weight = {bytes_.data(), dtype_, shape_}};
+  }
+
+ private:
+  DType dtype_;
+  Shape shape_;
+  std::vector<std::byte> bytes_;
+};
+
+// kv_b_proj holds, head by head, nope_dim rows that make keys of the latent and value_dim rows that make values.
+Result<void> LatentAttention::load_heads_of_kv_b(Loader& loader, const std::string& name,
+                                                 Range heads) {
+  const LatentAttentionOptions& o = options_;
+  const int64_t head_rows = o.nope_dim + o.value_dim, latent = o.kv_lora_rank;
+  COHORT_TRY(const MatrixView source, loader.view(name, o.heads * head_rows, latent));
+  HeadMatrices embed(source, heads.count, latent, o.nope_dim);
+  HeadMatrices unembed(source, heads.count, o.value_dim, latent);
+  std::vector<float> row(static_cast<size_t>(latent));
+  for (int64_t i = 0; i < heads.count * head_rows; ++i) {
+    dequantize_row(source, 0, heads.first * head_rows + i, row.data());
+    const int64_t head = i / head_rows, r = i % head_rows;
+    for (int64_t c = 0; c < latent; ++c) {
+      if (r < o.nope_dim) {
+        embed.set(head, c, r, row[c]);
+      } else {
+        unembed.set(head, r - o.nope_dim, c, row[c]);
+      }
+    }
+  }
+  COHORT_TRY(embed_query_, loader.load_head_matrices(embed.view()));
+  COHORT_TRY(unembed_, loader.load_head_matrices(unembed.view()));
+  return {};
+}
+
 Result<void> LatentAttention::load_heads(Loader& loader, const std::string& prefix, Range heads) {
   const LatentAttentionOptions& o = options_;
+  if (loader.has(prefix + ".kv_b_proj.weight")) {
+    return load_heads_of_kv_b(loader, prefix + ".kv_b_proj", heads);
+  }
   COHORT_TRY(const MatrixView embed,
              loader.view(prefix + ".embed_q", o.kv_lora_rank, o.nope_dim, o.heads));
   COHORT_TRY(const MatrixView unembed,

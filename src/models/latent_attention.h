@@ -24,7 +24,8 @@ struct LatentAttentionOptions {
 };
 
 // Reads prefix.{q_a_proj,q_a_layernorm,q_b_proj or q_proj, kv_a_proj_with_mqa,kv_a_layernorm,embed_q,unembed_out,o_proj};
-// keeps this rank's heads. The latent is computed and cached on every rank.
+// keeps this rank's heads. The latent is computed and cached on every rank. Checkpoints that still have kv_b_proj, of which
+// embed_q and unembed_out are made, are read as well.
 Result<std::unique_ptr<Block>> load_latent_attention(Loader& loader, const std::string& prefix,
                                                      const LatentAttentionOptions& options);
 
