@@ -36,6 +36,13 @@ const CodeInfo& info(Code code) {
 int http_status(Code code) { return info(code).http_status; }
 std::string_view code_name(Code code) { return info(code).name; }
 
+Code code_from_name(std::string_view name) {
+  for (const CodeInfo& entry : kCodes) {
+    if (entry.name == name) return entry.code;
+  }
+  return Code::kInternal;
+}
+
 tl::unexpected<Error> fail_in(std::string_view context, Error error) {
   return tl::unexpected<Error>(
       Error{error.code, fmt::format("{}: {}", context, error.message)});

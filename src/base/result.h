@@ -29,6 +29,7 @@ enum class Code {
 
 int http_status(Code code);
 std::string_view code_name(Code code);
+Code code_from_name(std::string_view name);  // kInternal when there is none of that name
 
 struct Error {
   Code code = Code::kInternal;

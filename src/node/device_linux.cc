@@ -1,0 +1,59 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "node/device.h"
+
+namespace cohort::node {
+namespace {
+
+constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
+
+// The first number of a file, or kNoLimit ("max", a missing file).
+uint64_t number_in(const std::string& path) {
+  std::ifstream file(path);
+  uint64_t value = 0;
+  return file >> value ? value : kNoLimit;
+}
+
+// The limit of the container we are in, under either version of control groups as containers see them.
+void apply_container_limit(DeviceMemory& memory) {
+  uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
+  uint64_t used = number_in("/sys/fs/cgroup/memory.current");
+  if (limit == kNoLimit) {
+    limit = number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    used = number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes");
+  }
+  if (limit >= memory.total_bytes) return;
+  memory.total_bytes = limit;
+  if (used != kNoLimit)
+    memory.available_bytes = std::min(memory.available_bytes, limit - std::min(limit, used));
+}
+
+}  // namespace
+
+DeviceMemory device_memory() {
+  DeviceMemory memory;
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  uint64_t kibibytes = 0;
+  while (file >> key >> kibibytes) {
+    std::getline(file, unit);
+    if (key == "MemTotal:") memory.total_bytes = kibibytes << 10;
+    if (key == "MemAvailable:") memory.available_bytes = kibibytes << 10;
+  }
+  apply_container_limit(memory);
+  return memory;
+}
+
+uint64_t own_rss_bytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t size_pages = 0, resident_pages = 0;
+  file >> size_pages >> resident_pages;
+  return resident_pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace cohort::node

@@ -1,0 +1,341 @@
+#include "node/instance.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace cohort::node {
+namespace {
+
+// A request that takes the runner down again and again, without a token in between, is the one to give up on.
+constexpr int kMaxCrashesOfOneRequest = 3;
+constexpr size_t kSpeedSamples = 8;
+
+}  // namespace
+
+std::string_view state_name(InstanceState state) {
+  switch (state) {
+    case InstanceState::kLoading: return "loading";
+    case InstanceState::kReady: return "ready";
+    case InstanceState::kHealing: return "healing";
+    case InstanceState::kFailed: return "failed";
+  }
+  return "failed";
+}
+
+Instance::Instance(net::Executor executor, InstanceOptions options)
+    : executor_(executor),
+      options_(std::move(options)),
+      restart_(options_.restart),
+      changed_(executor),
+      tasks_(executor) {}
+
+Instance::~Instance() { COHORT_CHECK(runner_ == nullptr); }
+
+// --- life of the runner
+
+net::Task<void> Instance::run() {
+  tasks_.spawn(watch());
+  while (!stopping_) {
+    auto runner = RunnerProcess::start(executor_, options_.runner_command);
+    if (!runner) {
+      become_failed(runner.error());
+      break;
+    }
+    const std::string how_it_ended = co_await run_runner(**runner);
+    runner->reset();
+    if (stopping_) break;
+    if (failure_) {
+      become_failed(*failure_);
+      break;
+    }
+    if (!co_await recover(how_it_ended)) break;
+  }
+  while (!stopping_) co_await changed_.wait_uncancelled();
+  fail_generations({Code::kUnavailable, why_stopping_});
+  co_await tasks_.close();
+}
+
+net::Task<std::string> Instance::run_runner(RunnerProcess& runner) {
+  runner_ = &runner;
+  progress_ = {};
+  const auto sent = runner.send(runner::FrameType::kLoad, options_.load);
+  if (!sent) runner.kill(sent.error().message);
+  std::function<void(const runner::Frame&)> handle = [this](const runner::Frame& frame) {
+    on_frame(frame);
+  };
+  std::string how = co_await runner.run(std::move(handle));
+  runner_ = nullptr;
+  stats_ = {};
+  co_return how;
+}
+
+// After a crash: waits as long as the policy says. False: that was one crash too many.
+net::Task<bool> Instance::recover(std::string how_it_ended) {
+  log::warn("instance {} ({}): the runner {}", options_.id, options_.model.name, how_it_ended);
+  blame_crash(how_it_ended);
+  runs_.clear();
+  const auto delay = restart_.on_crash(net::Clock::now());
+  if (!delay) {
+    become_failed(
+        {Code::kUnavailable, fmt::format("the runner of model '{}' crashed {} times; at last it {}",
+                                         options_.model.name, restart_.crashes(), how_it_ended)});
+    co_return false;
+  }
+  ++heals_;
+  set_state(InstanceState::kHealing, "the runner " + how_it_ended + "; starting another");
+  const net::TimePoint until = net::Clock::now() + *delay;
+  while (!stopping_ && co_await changed_.wait_uncancelled(until) != net::Wake::kTimeout) {
+  }
+  co_return true;
+}
+
+void Instance::stop(std::string why) {
+  if (stopping_) return;
+  stopping_ = true;
+  why_stopping_ = std::move(why);
+  stop_deadline_ = net::Clock::now() + options_.stop_grace;
+  fail_generations({Code::kUnavailable, why_stopping_});
+  if (runner_ != nullptr && state_ == InstanceState::kReady) {
+    (void)runner_->send(runner::FrameType::kShutdown, Json::object());
+  } else if (runner_ != nullptr) {
+    runner_->kill("was stopped while loading");
+  }
+  changed_.notify_all();
+}
+
+// --- deadlines: of a stop, of a runner that keeps silent, of an instance nobody uses
+
+net::Task<void> Instance::watch() {
+  for (;;) {
+    const net::Wake wake = co_await changed_.wait(next_deadline());
+    if (wake == net::Wake::kCancelled) co_return;
+    if (net::Clock::now() >= next_deadline()) on_deadline();
+  }
+}
+
+net::TimePoint Instance::next_deadline() const {
+  if (runner_ != nullptr && runner_->killed()) return net::kNever;
+  if (stopping_) return runner_ != nullptr ? stop_deadline_ : net::kNever;
+  if (runner_ != nullptr && state_ != InstanceState::kReady)
+    return runner_->last_heard() + options_.load_silence;
+  if (runner_ != nullptr && !runs_.empty()) {
+    return std::max(runner_->last_heard(), last_submit_at_) + options_.busy_silence;
+  }
+  const bool idle = generations_.empty() && options_.idle_unload.count() > 0;
+  return idle ? idle_since_ + options_.idle_unload : net::kNever;
+}
+
+void Instance::on_deadline() {
+  if (stopping_) {
+    runner_->kill("did not stop in time");
+  } else if (runner_ != nullptr && (state_ != InstanceState::kReady || !runs_.empty())) {
+    runner_->kill("said nothing for too long");
+  } else {
+    log::info("instance {} ({}): unloaded, nobody used it", options_.id, options_.model.name);
+    stop("unloaded, nobody used it");
+  }
+}
+
+void Instance::set_state(InstanceState state, std::string reason) {
+  state_ = state;
+  reason_ = std::move(reason);
+  changed_.notify_all();
+  options_.on_change();
+}
+
+void Instance::become_failed(Error error) {
+  log::error("instance {} ({}) failed: {}", options_.id, options_.model.name, error.message);
+  failed_at_ = net::Clock::now();
+  fail_generations(error);
+  set_state(InstanceState::kFailed, error.message);
+  failure_ = std::move(error);
+}
+
+// --- frames from the runner
+
+void Instance::on_frame(const runner::Frame& frame) {
+  switch (frame.type) {
+    case runner::FrameType::kProgress:
+      if (auto progress = from_json<runner::LoadProgress>(frame.body)) progress_ = *progress;
+      break;
+    case runner::FrameType::kReady: on_ready(frame); break;
+    case runner::FrameType::kFailed: {
+      const auto failure = from_json<runner::Failure>(frame.body).value_or(runner::Failure{});
+      failure_ = Error{code_from_name(failure.code), failure.message};
+      break;
+    }
+    case runner::FrameType::kDelta:
+      if (auto delta = from_json<runner::GenerateDelta>(frame.body)) on_delta(std::move(*delta));
+      break;
+    case runner::FrameType::kStats:
+      if (auto stats = from_json<runner::RunnerStats>(frame.body)) stats_ = *stats;
+      break;
+    default: runner_->kill("sent a frame that only a daemon sends");
+  }
+}
+
+void Instance::on_ready(const runner::Frame& frame) {
+  ready_ = from_json<runner::ReadyInfo>(frame.body).value_or(runner::ReadyInfo{});
+  log::info("instance {} ({}) is ready: {}, context {}, loaded in {:.1f} s", options_.id,
+            options_.model.name, ready_->backend, ready_->context_length, ready_->load_seconds);
+  if (generations_.empty()) idle_since_ = net::Clock::now();
+  set_state(InstanceState::kReady, "");
+  const std::vector<Generation*> waiting = generations_;
+  for (Generation* generation : waiting) submit(*generation);
+}
+
+void Instance::on_delta(runner::GenerateDelta delta) {
+  const auto found = runs_.find(delta.id);
+  if (found == runs_.end()) return;  // of a request withdrawn meanwhile
+  Run& run = found->second;
+  Generation& generation = *run.generation;
+  delta.choice += run.first_choice;
+  if (delta.choice < 0 || delta.choice >= static_cast<int32_t>(generation.choices().size())) {
+    return runner_->kill("sent a choice nobody asked for");
+  }
+  if (delta.error || delta.finish_reason == "error" || delta.finish_reason == "cancelled") {
+    const auto failure =
+        delta.error.value_or(runner::Failure{.message = "the runner gave this request up"});
+    withdraw(generation);
+    generation.fail({code_from_name(failure.code), failure.message});
+    return finish(generation);
+  }
+  if (!delta.tokens.empty()) last_token_at_ = net::Clock::now();
+  if (!delta.finish_reason.empty()) {
+    record_speed(delta);
+    if (--run.unfinished_choices == 0) runs_.erase(found);
+  }
+  generation.push(std::move(delta));
+  if (generation.all_choices_finished()) return finish(generation);
+  if (generation.buffered_bytes() <= Generation::kMaxBufferedBytes) return;
+  withdraw(generation);
+  generation.paused = true;
+}
+
+void Instance::record_speed(const runner::GenerateDelta& last) {
+  if (last.completion_tokens < 2 || last.decode_seconds <= 0) return;
+  speeds_.emplace_back(last.completion_tokens - 1, last.decode_seconds);
+  if (speeds_.size() > kSpeedSamples) speeds_.pop_front();
+}
+
+// --- requests
+
+Result<void> Instance::accept(Generation& generation) {
+  if (state_ == InstanceState::kFailed) return tl::unexpected(*failure_);
+  if (stopping_)
+    return fail(Code::kUnavailable, "model '{}' is being unloaded; try again", options_.model.name);
+  const auto limit = static_cast<size_t>(options_.load.max_sequences + options_.load.max_queued);
+  if (generations_.size() >= limit) {
+    return fail(Code::kResourceExhausted,
+                "{} requests run or wait for model '{}' already; try again later",
+                generations_.size(), options_.model.name);
+  }
+  generations_.push_back(&generation);
+  generation.set_owner(this);
+  if (state_ == InstanceState::kReady) submit(generation);
+  changed_.notify_all();
+  return {};
+}
+
+// As it came when it is new; else choice by choice, each from the tokens it has sent.
+void Instance::submit(Generation& generation) {
+  generation.paused = false;
+  const auto& choices = generation.choices();
+  const bool is_new = std::none_of(choices.begin(), choices.end(),
+                                   [](const auto& choice) { return choice.started; });
+  if (is_new) return submit_run(generation, generation.request(), 0);
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].finished) continue;
+    runner::GenerateRequest request = generation.request();
+    request.choices = 1;
+    request.sampling.seed = *request.sampling.seed + i;
+    request.generated = choices[i].tokens;
+    request.echo = request.echo && !choices[i].started;
+    submit_run(generation, std::move(request), static_cast<int32_t>(i));
+  }
+}
+
+void Instance::submit_run(Generation& generation, runner::GenerateRequest request,
+                          int32_t first_choice) {
+  request.id = next_run_id_++;
+  last_submit_at_ = net::Clock::now();
+  const auto sent = runner_->send(runner::FrameType::kGenerate, request);
+  if (!sent) {
+    generation.fail(sent.error());
+    return finish(generation);
+  }
+  runs_.emplace(request.id, Run{&generation, first_choice, request.choices});
+}
+
+void Instance::withdraw(Generation& generation) {
+  std::erase_if(runs_, [&](const auto& entry) {
+    if (entry.second.generation != &generation) return false;
+    if (runner_ != nullptr)
+      (void)runner_->send(runner::FrameType::kCancel, runner::RequestRef{.id = entry.first});
+    return true;
+  });
+}
+
+void Instance::finish(Generation& generation) {
+  generation.set_owner(nullptr);
+  std::erase(generations_, &generation);
+  if (!generations_.empty()) return;
+  idle_since_ = net::Clock::now();
+  changed_.notify_all();
+}
+
+void Instance::on_dropped(Generation& generation) {
+  withdraw(generation);
+  finish(generation);
+}
+
+void Instance::on_drained(Generation& generation) {
+  if (generation.paused && runner_ != nullptr && state_ == InstanceState::kReady)
+    submit(generation);
+}
+
+void Instance::fail_generations(const Error& error) {
+  while (!generations_.empty()) {
+    Generation& generation = *generations_.back();
+    withdraw(generation);
+    generation.fail(error);
+    finish(generation);
+  }
+}
+
+void Instance::blame_crash(const std::string& how) {
+  std::set<Generation*> suspects;
+  for (const auto& [id, run] : runs_) suspects.insert(run.generation);
+  for (Generation* generation : suspects) {
+    if (++generation->crashes_without_progress < kMaxCrashesOfOneRequest) continue;
+    generation->fail({Code::kInternal,
+                      fmt::format("the runner crashed {} times over this request; at last it {}",
+                                  kMaxCrashesOfOneRequest, how)});
+    finish(*generation);
+  }
+}
+
+InstanceStatus Instance::status() const {
+  InstanceStatus status{
+      .id = options_.id, .model = options_.model.name, .state = state_, .reason = reason_};
+  status.progress = progress_;
+  status.ready = ready_;
+  status.stats = stats_;
+  status.weight_bytes = options_.model.weight_bytes;
+  status.requests = generations_.size();
+  status.heals = heals_;
+  status.runner_pid = runner_ != nullptr ? runner_->pid() : 0;
+  double tokens = 0, seconds = 0;
+  for (const auto& [count, duration] : speeds_) {
+    tokens += count;
+    seconds += duration;
+  }
+  if (seconds > 0) status.decode_tokens_per_s = tokens / seconds;
+  return status;
+}
+
+}  // namespace cohort::node
