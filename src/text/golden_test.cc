@@ -59,5 +59,24 @@ TEST(GoldenTokenizer, TheDemoModelEncodesAndDecodesAsItsReference) {
   }
 }
 
+// Made by tests/oracle/tiny.mjs with a reference implementation.
+TEST(GoldenTokenizer, EveryFeatureDoesWhatTheReferenceDoes) {
+  const Json golden = *parse_json(read_file(kSource / "tests/data/tokenizers/golden.json"));
+  ASSERT_GT(golden["pipelines"].size(), 15u);
+  for (const Json& pipeline : golden["pipelines"]) {
+    SCOPED_TRACE(pipeline["name"].get<std::string>());
+    Json document = pipeline["config"];
+    document["model"] = golden["models"][pipeline["model"].get<std::string>()];
+    const auto tokenizer = load_tokenizer(document.dump());
+    ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().message;
+    for (const Json& item : pipeline["cases"]) {
+      const auto text = item["text"].get<std::string>();
+      const auto ids = item["ids"].get<std::vector<TokenId>>();
+      EXPECT_EQ((*tokenizer)->encode(text, false), ids) << Json(text);
+      EXPECT_EQ((*tokenizer)->decode(ids, false), item["decoded"].get<std::string>()) << Json(text);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cohort::text
