@@ -1,11 +1,12 @@
 #include "cluster/gossip.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 namespace cohort::cluster {
 namespace {
+
+constexpr int kRoundsOfNews = 3;  // each hearer passes it on so often; hashes in pings find what was missed
 
 Message message_of(MessageType type) {
   Message message;
@@ -53,7 +54,7 @@ void Gossip::send_news(const std::vector<DeviceId>& others, std::vector<Envelope
   for (size_t i = 0; i < targets; ++i) {
     send_documents(others[everyone ? i : random_.below(others.size())], documents, out);
   }
-  const int enough = everyone ? 1 : static_cast<int>(std::bit_width(others.size())) / 2 + 1;
+  const int enough = everyone ? 1 : kRoundsOfNews;
   std::erase_if(news_, [enough](const auto& entry) { return entry.second >= enough; });
 }
 

@@ -18,7 +18,7 @@ struct GossipOptions {
   TimeMs interval_ms = 200;          // between two rounds of news
   TimeMs digest_interval_ms = 300;   // between two digests sent, and 3 ms more for each device
   size_t send_to_all_up_to = 32;     // devices
-  size_t fanout = 4;                 // above that
+  size_t fanout = 3;                 // above that
   size_t message_bytes = 512 << 10;  // of documents in one message
 };
 
