@@ -106,6 +106,7 @@ struct AttentionSpec {
 struct BackendInfo {
   std::string name;        // "cpu"
   std::string detail;      // "AVX-512 VNNI BF16, 2 threads"
+  int threads = 1;
   uint64_t weight_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
 };
 

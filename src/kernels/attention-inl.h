@@ -1,4 +1,4 @@
-// Included by vector-inl.h. Blocks are widened to float32 once and then serve all rows of the tile.
+// Included by vector-inl.h.
 
 inline constexpr int kBlockVectors = kKvBlockTokens / kLanes;
 inline constexpr float kMinusInfinity = -__builtin_inff();
@@ -81,116 +81,175 @@ inline void store_value(KvFormat format, std::byte* block, int slot, const float
                  value, dim);
 }
 
-// ---- widening a block ----
+// ---- reading a block ----
+//
+// A reader gives vectors of a block's elements as floats. Scales are looked up once for the kKvQuantGroup dims they serve.
 
-template <class Load, class LoadPart>
-inline void widen(const uint16_t* from, float* to, int64_t size, Load load_full,
-                  LoadPart load_some) {
-  for_each_vector(
-      size, [&](int64_t i) { store(to + i, load_full(from + i)); },
-      [&](int64_t i, int n) { store_part(to + i, load_some(from + i, n), n); });
-}
+struct NoScales {};
 
-inline void widen_q8_keys(const std::byte* block, int dim, float* to) {
-  const auto* codes = reinterpret_cast<const int8_t*>(block);
-  const auto* scales =
-      reinterpret_cast<const uint16_t*>(block + kv_codes_bytes(KvFormat::kQ8, dim));
-  for (int d = 0; d < dim; ++d) {
-    const uint16_t* scale = scales + d / kKvQuantGroup * kKvBlockTokens;
-    for (int t = 0; t < kKvBlockTokens; t += kLanes) {
-      store(to + d * kKvBlockTokens + t,
-            load_i8(codes + d * kKvBlockTokens + t) * load_bf16(scale + t));
+struct F32Block {
+  const float* data;
+  NoScales key_scales(int) const { return {}; }
+  F32 key(NoScales, int, int64_t i) const { return load(data + i); }
+  F32 value(int, int, int64_t i) const { return load(data + i); }
+  F32 value_part(int, int, int64_t i, int n) const { return load_part(data + i, n); }
+};
+
+struct F16Block {
+  const uint16_t* data;
+  NoScales key_scales(int) const { return {}; }
+  F32 key(NoScales, int, int64_t i) const { return load_f16(data + i); }
+  F32 value(int, int, int64_t i) const { return load_f16(data + i); }
+  F32 value_part(int, int, int64_t i, int n) const { return load_f16_part(data + i, n); }
+};
+
+struct BF16Block {
+  const uint16_t* data;
+  NoScales key_scales(int) const { return {}; }
+  F32 key(NoScales, int, int64_t i) const { return load_bf16(data + i); }
+  F32 value(int, int, int64_t i) const { return load_bf16(data + i); }
+  F32 value_part(int, int, int64_t i, int n) const { return load_bf16_part(data + i, n); }
+};
+
+struct Q8Block {
+  const int8_t* codes;
+  const uint16_t* scales;
+  int groups;
+
+  struct Scales {
+    F32 of[kBlockVectors];
+  };
+  Scales key_scales(int group) const {
+    Scales loaded;
+    COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
+      loaded.of[v] = load_bf16(scales + group * kKvBlockTokens + v * kLanes);
     }
+    return loaded;
   }
+  F32 key(const Scales& loaded, int v, int64_t i) const {
+    return load_i8(codes + i) * loaded.of[v];
+  }
+  F32 value_scale(int slot, int column) const {
+    return broadcast(bf16_to_float(scales[slot * groups + column / kKvQuantGroup]));
+  }
+  F32 value(int slot, int column, int64_t i) const {
+    return load_i8(codes + i) * value_scale(slot, column);
+  }
+  F32 value_part(int slot, int column, int64_t i, int n) const {
+    return load_i8_part(codes + i, n) * value_scale(slot, column);
+  }
+};
+
+inline Q8Block q8_block(const std::byte* block, int dim) {
+  return {reinterpret_cast<const int8_t*>(block),
+          reinterpret_cast<const uint16_t*>(block + kv_codes_bytes(KvFormat::kQ8, dim)),
+          kv_quant_groups(dim)};
 }
 
-inline void widen_q8_values(const std::byte* block, int dim, float* to) {
-  const auto* codes = reinterpret_cast<const int8_t*>(block);
-  const auto* scales =
-      reinterpret_cast<const uint16_t*>(block + kv_codes_bytes(KvFormat::kQ8, dim));
-  for (int t = 0; t < kKvBlockTokens; ++t) {
-    for (int first = 0; first < dim; first += kKvQuantGroup) {
-      const F32 scale = broadcast(bf16_to_float(*scales++));
-      const int count = dim - first < kKvQuantGroup ? dim - first : kKvQuantGroup;
-      const int8_t* group = codes + t * dim + first;
-      float* out = to + t * dim + first;
-      for_each_vector(
-          count, [&](int64_t i) { store(out + i, load_i8(group + i) * scale); },
-          [&](int64_t i, int n) { store_part(out + i, load_i8_part(group + i, n) * scale, n); });
-    }
-  }
-}
-
-// The block as floats: where it lies if it holds floats, else in `to`.
-inline const float* widen_block(KvFormat format, const std::byte* block, int dim, bool keys,
-                                float* to) {
-  const int64_t size = int64_t{dim} * kKvBlockTokens;
+template <class Body>
+inline void with_reader(KvFormat format, const std::byte* block, int dim, Body body) {
   const auto* halves = reinterpret_cast<const uint16_t*>(block);
   switch (format) {
-    case KvFormat::kF32: return reinterpret_cast<const float*>(block);
-    case KvFormat::kF16: widen(halves, to, size, load_f16, load_f16_part); break;
-    case KvFormat::kBF16: widen(halves, to, size, load_bf16, load_bf16_part); break;
-    case KvFormat::kQ8:
-      keys ? widen_q8_keys(block, dim, to) : widen_q8_values(block, dim, to);
-      break;
+    case KvFormat::kF32: return body(F32Block{reinterpret_cast<const float*>(block)});
+    case KvFormat::kF16: return body(F16Block{halves});
+    case KvFormat::kBF16: return body(BF16Block{halves});
+    case KvFormat::kQ8: return body(q8_block(block, dim));
   }
-  return to;
 }
 
-inline void transpose_keys(const float* keys, int dim, float* values) {
-  for (int t = 0; t < kKvBlockTokens; ++t) {
+template <class Block>
+inline void widen_keys(const Block& keys, int dim, float* to) {
+  for (int first = 0; first < dim; first += kKvQuantGroup) {
+    const auto scales = keys.key_scales(first / kKvQuantGroup);
+    const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
+    for (int64_t i = int64_t{first} * kKvBlockTokens; i < int64_t{end} * kKvBlockTokens;
+         i += kKvBlockTokens) {
+      COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
+        store(to + i + v * kLanes, keys.key(scales, v, i + v * kLanes));
+      }
+    }
+  }
+}
+
+template <class Block>
+inline void widen_values(const Block& values, int dim, int end, float* to) {
+  for (int t = 0; t < end; ++t) {
+    const int64_t row = int64_t{t} * dim;
+    for_each_vector(
+        dim, [&](int64_t c) { store(to + row + c, values.value(t, static_cast<int>(c), row + c)); },
+        [&](int64_t c, int n) {
+          store_part(to + row + c, values.value_part(t, static_cast<int>(c), row + c, n), n);
+        });
+  }
+}
+
+inline void transpose_keys(const float* keys, int dim, int end, float* values) {
+  for (int t = 0; t < end; ++t) {
     for (int d = 0; d < dim; ++d) values[t * dim + d] = keys[d * kKvBlockTokens + t];
   }
 }
 
-// ---- scores, softmax, sums ----
+// ---- scores ----
+
+// The block that will be asked for next, fetched a little for each dim that is scored meanwhile.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int lines_a_dim = 0;
+
+  void fetch() {
+    for (int i = 0; i < lines_a_dim; ++i, at += 64) __builtin_prefetch(at);
+  }
+};
 
 // Rows a register tile holds: rows * kBlockVectors accumulators, and some registers left for keys and queries.
-inline constexpr int kScoreRows = kLanes == 16 ? 8 : kLanes == 8 ? 3 : kLanes == 4 ? 3 : 1;
+inline constexpr int kScoreRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 2;
 
-template <int kRows>
-inline void score_rows(const float* queries, int dim, const float* keys, float* scores) {
+template <int kRows, class Block>
+inline void score_rows(const float* queries, int dim, const Block& keys, float* scores,
+                       Ahead ahead) {
   F32 sums[kRows][kBlockVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-    for (int v = 0; v < kBlockVectors; ++v) sums[r][v] = zero();
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+    COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) sums[r][v] = zero();
   }
-  for (int d = 0; d < dim; ++d) {
-    F32 key[kBlockVectors];
-#pragma GCC unroll 32
-    for (int v = 0; v < kBlockVectors; ++v) key[v] = load(keys + d * kKvBlockTokens + v * kLanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const F32 query = broadcast(queries[r * dim + d]);
-#pragma GCC unroll 32
-      for (int v = 0; v < kBlockVectors; ++v) sums[r][v] = fma(query, key[v], sums[r][v]);
+  for (int first = 0; first < dim; first += kKvQuantGroup) {
+    const auto scales = keys.key_scales(first / kKvQuantGroup);
+    const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
+    for (int d = first; d < end; ++d) {
+      ahead.fetch();
+      F32 key[kBlockVectors];
+      COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
+        key[v] = keys.key(scales, v, int64_t{d} * kKvBlockTokens + v * kLanes);
+      }
+      COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+        const F32 query = broadcast(queries[r * dim + d]);
+        COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) sums[r][v] =
+            fma(query, key[v], sums[r][v]);
+      }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-    for (int v = 0; v < kBlockVectors; ++v)
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+    COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
       store(scores + r * kKvBlockTokens + v * kLanes, sums[r][v]);
+    }
   }
 }
 
-inline void score_all(const AttentionTile& tile, const float* keys, float* scores) {
-  int r = 0;
-  for (; r + kScoreRows <= tile.rows; r += kScoreRows) {
-    score_rows<kScoreRows>(tile.queries + r * tile.key_dim, tile.key_dim, keys,
-                           scores + r * kKvBlockTokens);
-  }
-  for (; kScoreRows > 4 && r + 4 <= tile.rows; r += 4) {
-    score_rows<4>(tile.queries + r * tile.key_dim, tile.key_dim, keys, scores + r * kKvBlockTokens);
-  }
-  for (; kScoreRows > 2 && r + 2 <= tile.rows; r += 2) {
-    score_rows<2>(tile.queries + r * tile.key_dim, tile.key_dim, keys, scores + r * kKvBlockTokens);
-  }
-  for (; r < tile.rows; ++r) {
-    score_rows<1>(tile.queries + r * tile.key_dim, tile.key_dim, keys, scores + r * kKvBlockTokens);
-  }
+// Calls body.template operator()<rows>(first) for tiles of rows that cover all of them, the largest first.
+template <int kRows, class Body>
+inline void for_row_tiles(int rows, Body body, int first = 0) {
+  for (; first + kRows <= rows; first += kRows) body.template operator()<kRows>(first);
+  if constexpr (kRows > 1) for_row_tiles<kRows / 2>(rows, body, first);
 }
+
+template <class Block>
+inline void score_all(const AttentionTile& tile, const Block& keys, float* scores, Ahead ahead) {
+  for_row_tiles<kScoreRows>(tile.rows, [&]<int kRows>(int r) {
+    score_rows<kRows>(tile.queries + int64_t{r} * tile.key_dim, tile.key_dim, keys,
+                      scores + r * kKvBlockTokens, r == 0 ? ahead : Ahead{});
+  });
+}
+
+// ---- softmax ----
 
 // Turns a row's scores of the slots [begin, end) into exp(score - max) and the others into 0. Returns what the row's
 // earlier sums have to be multiplied with.
@@ -198,122 +257,160 @@ inline float soften_row(float* scores, int begin, int end, float& max_so_far, fl
   for (int t = 0; t < begin; ++t) scores[t] = kMinusInfinity;
   for (int t = end; t < kKvBlockTokens; ++t) scores[t] = kMinusInfinity;
   F32 greatest = load(scores);
-  for (int t = kLanes; t < kKvBlockTokens; t += kLanes) greatest = max(greatest, load(scores + t));
-  const float now = __builtin_fmaxf(max_so_far, maximum(greatest));
+  COHORT_UNROLL for (int t = kLanes; t < kKvBlockTokens; t += kLanes) greatest =
+      max(greatest, load(scores + t));
+  const float before = max_so_far, here = maximum(greatest);
+  const float now = here > before ? here : before;
   F32 sums = zero();
-  for (int t = 0; t < kKvBlockTokens; t += kLanes) {
+  COHORT_UNROLL for (int t = 0; t < kKvBlockTokens; t += kLanes) {
     const F32 weight = exp(load(scores + t) - broadcast(now));
     store(scores + t, weight);
     sums = sums + weight;
   }
-  float factor[kLanes];
-  store(factor, exp(broadcast(max_so_far - now)));
-  sum_so_far = sum_so_far * factor[0] + sum(sums);
   max_so_far = now;
+  if (now == before) {
+    sum_so_far += sum(sums);
+    return 1.0f;
+  }
+  float factor[kLanes];
+  store(factor, exp(broadcast(before - now)));
+  sum_so_far = sum_so_far * factor[0] + sum(sums);
   return factor[0];
 }
 
-// out[r] = out[r] * factor[r] + sum over the slots [0, end) of weights[r][t] * values[t], for kVectors vectors of columns.
-template <int kRows, int kVectors>
-inline void sum_tile(const float* weights, const float* factors, const float* values, int dim,
-                     int end, float* out) {
-  F32 sums[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      sums[r][v] = load(out + r * dim + v * kLanes) * broadcast(factors[r]);
-  }
-  for (int t = 0; t < end; ++t) {
-    F32 value[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) value[v] = load(values + t * dim + v * kLanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const F32 weight = broadcast(weights[r * kKvBlockTokens + t]);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) store(out + r * dim + v * kLanes, sums[r][v]);
-  }
-}
-
-// The last columns, fewer than a vector.
-template <int kRows>
-inline void sum_tail(const float* weights, const float* factors, const float* values, int dim,
-                     int end, float* out, int n) {
-  for (int r = 0; r < kRows; ++r) {
-    F32 sums = load_part(out + r * dim, n) * broadcast(factors[r]);
-    for (int t = 0; t < end; ++t) {
-      sums = fma(broadcast(weights[r * kKvBlockTokens + t]), load_part(values + t * dim, n), sums);
-    }
-    store_part(out + r * dim, sums, n);
-  }
-}
-
-template <int kRows>
-inline void sum_rows(const float* weights, const float* factors, const float* values, int dim,
-                     int end, float* out) {
-  constexpr int kVectors = kLanes == 8 ? 2 : 4;
-  int c = 0;
-  for (; c + kVectors * kLanes <= dim; c += kVectors * kLanes) {
-    sum_tile<kRows, kVectors>(weights, factors, values + c, dim, end, out + c);
-  }
-  for (; c + kLanes <= dim; c += kLanes) {
-    sum_tile<kRows, 1>(weights, factors, values + c, dim, end, out + c);
-  }
-  if (c < dim) sum_tail<kRows>(weights, factors, values + c, dim, end, out + c, dim - c);
-}
-
-inline void sum_all(const AttentionTile& tile, const float* weights, const float* factors,
-                    const float* values, int end) {
-  const int dim = tile.value_dim;
-  int r = 0;
-  for (; r + 4 <= tile.rows; r += 4) {
-    sum_rows<4>(weights + r * kKvBlockTokens, factors + r, values, dim, end,
-                tile.out + int64_t{r} * dim);
-  }
-  for (; r < tile.rows; ++r) {
-    sum_rows<1>(weights + r * kKvBlockTokens, factors + r, values, dim, end,
-                tile.out + int64_t{r} * dim);
-  }
-}
-
-inline void attend(const AttentionTile& tile, const std::byte* keys, const std::byte* values,
-                   int32_t position) {
-  float* wide_keys = tile.scratch;
-  float* wide_values = wide_keys + tile.key_dim * kKvBlockTokens;
-  float* scores = wide_values + tile.value_dim * kKvBlockTokens;
-  const float* key = widen_block(tile.format, keys, tile.key_dim, true, wide_keys);
-  score_all(tile, key, scores);
-
-  float factors[kMaxAttentionRows];
+// Softens all rows, and returns the end of the slots that any of them sees.
+inline int soften_all(const AttentionTile& tile, int32_t position, float* scores, float* factors) {
   int last_end = 0;
   for (int r = 0; r < tile.rows; ++r) {
     const int begin = tile.first[r] > position ? tile.first[r] - position : 0;
-    const int end =
-        tile.last[r] - position + 1 < kKvBlockTokens ? tile.last[r] - position + 1 : kKvBlockTokens;
+    const int seen = tile.last[r] - position + 1;
+    const int end = seen < kKvBlockTokens ? seen : kKvBlockTokens;
     float* row = scores + r * kKvBlockTokens;
-    factors[r] = 1.0f;
     if (begin >= end) {
       for (int t = 0; t < kKvBlockTokens; ++t) row[t] = 0.0f;
+      factors[r] = 1.0f;
       continue;
     }
     factors[r] = soften_row(row, begin, end, tile.max[r], tile.sum[r]);
     last_end = end > last_end ? end : last_end;
   }
+  return last_end;
+}
 
-  const float* value = wide_values;
-  if (tile.value_in_key) {
-    transpose_keys(key, tile.value_dim, wide_values);
-  } else {
-    value = widen_block(tile.format, values, tile.value_dim, false, wide_values);
+// ---- sums of values ----
+
+struct SumOperands {
+  const float* weights;  // [rows][kKvBlockTokens]
+  const float* factors;  // [rows]
+  float* out;            // [rows][dim]
+  int dim;
+  int end;  // of the slots to add up
+};
+
+// out[r] = out[r] * factors[r] + sum of weights[r][t] * values[t], for kVectors vectors of columns from `column` on.
+template <int kRows, int kVectors, class Block>
+inline void sum_tile(const SumOperands& s, const Block& values, int column) {
+  float* out = s.out + column;
+  F32 sums[kRows][kVectors];
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+    const F32 factor = broadcast(s.factors[r]);
+    COHORT_UNROLL for (int v = 0; v < kVectors; ++v) sums[r][v] =
+        load(out + r * s.dim + v * kLanes) * factor;
   }
-  sum_all(tile, scores, factors, value, last_end);
+  for (int t = 0; t < s.end; ++t) {
+    const int64_t at = int64_t{t} * s.dim + column;
+    F32 value[kVectors];
+    COHORT_UNROLL for (int v = 0; v < kVectors; ++v) {
+      value[v] = values.value(t, column + v * kLanes, at + v * kLanes);
+    }
+    COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+      const F32 weight = broadcast(s.weights[r * kKvBlockTokens + t]);
+      COHORT_UNROLL for (int v = 0; v < kVectors; ++v) sums[r][v] =
+          fma(weight, value[v], sums[r][v]);
+    }
+  }
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+    COHORT_UNROLL for (int v = 0; v < kVectors; ++v)
+        store(out + r * s.dim + v * kLanes, sums[r][v]);
+  }
+}
+
+// The last `n` columns, fewer than a vector.
+template <int kRows, class Block>
+inline void sum_tail(const SumOperands& s, const Block& values, int column, int n) {
+  for (int r = 0; r < kRows; ++r) {
+    float* out = s.out + r * s.dim + column;
+    F32 sums = load_part(out, n) * broadcast(s.factors[r]);
+    for (int t = 0; t < s.end; ++t) {
+      const F32 value = values.value_part(t, column, int64_t{t} * s.dim + column, n);
+      sums = fma(broadcast(s.weights[r * kKvBlockTokens + t]), value, sums);
+    }
+    store_part(out, sums, n);
+  }
+}
+
+// As many accumulators as hide the latency of an fma and fit the registers.
+inline constexpr int kSumRows = kLanes == 1 ? 1 : 4;
+inline constexpr int kSumAccumulators = kLanes == 8 ? 8 : kLanes == 1 ? 4 : 16;
+
+template <int kRows, class Block>
+inline void sum_rows(const SumOperands& s, const Block& values) {
+  constexpr int kVectors = kSumAccumulators / kRows > 4 ? 4 : kSumAccumulators / kRows;
+  int c = 0;
+  for (; c + kVectors * kLanes <= s.dim; c += kVectors * kLanes)
+    sum_tile<kRows, kVectors>(s, values, c);
+  for (; c + kLanes <= s.dim; c += kLanes) sum_tile<kRows, 1>(s, values, c);
+  if (c < s.dim) sum_tail<kRows>(s, values, c, s.dim - c);
+}
+
+template <class Block>
+inline void sum_all(const AttentionTile& tile, const float* weights, const float* factors,
+                    const Block& values, int end) {
+  for_row_tiles<kSumRows>(tile.rows, [&]<int kRows>(int r) {
+    sum_rows<kRows>({weights + r * kKvBlockTokens, factors + r,
+                     tile.out + int64_t{r} * tile.value_dim, tile.value_dim, end},
+                    values);
+  });
+}
+
+// ---- all of it ----
+
+// More rows than this read floats that are widened once; fewer read the block itself. The sums are the same.
+inline constexpr int kWidenAboveRows = 8;
+
+inline Ahead ahead_of(const AttentionTile& tile, const std::byte* next) {
+  if (next == nullptr) return {};
+  const size_t size = kv_block_bytes(tile.format, tile.key_dim) +
+                      (tile.value_in_key ? 0 : kv_block_bytes(tile.format, tile.value_dim));
+  return {next, static_cast<int>((size / 64 + tile.key_dim - 1) / tile.key_dim)};
+}
+
+inline void attend(const AttentionTile& tile, const std::byte* keys, const std::byte* values,
+                   int32_t position, const std::byte* next) {
+  float* wide_keys = tile.scratch;
+  float* wide_values = wide_keys + tile.key_dim * kKvBlockTokens;
+  float* scores = wide_values + tile.value_dim * kKvBlockTokens;
+  float factors[kMaxAttentionRows];
+  const Ahead ahead = ahead_of(tile, next);
+  const bool widens =
+      tile.format != KvFormat::kF32 && (tile.rows > kWidenAboveRows || tile.value_in_key);
+
+  with_reader(tile.format, keys, tile.key_dim, [&](const auto& block) {
+    if (!widens) return score_all(tile, block, scores, ahead);
+    widen_keys(block, tile.key_dim, wide_keys);
+    score_all(tile, F32Block{wide_keys}, scores, ahead);
+  });
+  const int end = soften_all(tile, position, scores, factors);
+  if (tile.value_in_key) {
+    const float* key_floats = widens ? wide_keys : reinterpret_cast<const float*>(keys);
+    transpose_keys(key_floats, tile.value_dim, end, wide_values);
+    return sum_all(tile, scores, factors, F32Block{wide_values}, end);
+  }
+  with_reader(tile.format, values, tile.value_dim, [&](const auto& block) {
+    if (!widens) return sum_all(tile, scores, factors, block, end);
+    widen_values(block, tile.value_dim, end, wide_values);
+    sum_all(tile, scores, factors, F32Block{wide_values}, end);
+  });
 }
 
 inline constexpr AttentionKernels make_attention_kernels() {

@@ -54,8 +54,9 @@ struct AttentionKernels {
   void (*store_value)(KvFormat format, std::byte* block, int slot, const float* value, int dim);
   // Takes one block into the tile's softmax; `position` is that of slot 0. `values` is ignored when value_in_key.
   // What a row gets depends neither on the tile's other rows nor on slots it does not see.
+  // `next`, if not null, is the keys that will be asked for after these, with their values right behind: fetched ahead.
   void (*attend)(const AttentionTile& tile, const std::byte* keys, const std::byte* values,
-                 int32_t position);
+                 int32_t position, const std::byte* next);
 };
 
 }  // namespace cohort::kernels

@@ -9,7 +9,7 @@ inline void for_each_vector(int64_t size, Full full, Part part) {
 }
 
 // e^x with a relative error under 2e-7; 0 below -87.3 (where results would be subnormal), 2^127 or so above 88.
-inline F32 exp(F32 x) {
+[[gnu::always_inline]] inline F32 exp(F32 x) {
   const F32 lowest = broadcast(-87.3f);
   const F32 clamped = min(max(x, lowest), broadcast(88.0f));
   const F32 n = round(clamped * broadcast(1.44269504f));

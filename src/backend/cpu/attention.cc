@@ -233,11 +233,15 @@ class Run {
     const int32_t begin = std::max((tile.first_stretch + stretch) * kStretch, first[0]);
     const int32_t end =
         std::min((tile.first_stretch + stretch + 1) * kStretch - 1, last[tile.count - 1]);
-    for (int32_t p = begin / kPageTokens; p <= end / kPageTokens; ++p) {
+    const auto keys = [&](int32_t page_index) {
+      return step_.cache->keys(tile.run->pages[page_index], *step_.layer, tile.kv_head);
+    };
+    const int32_t last_page = end / kPageTokens;
+    for (int32_t p = begin / kPageTokens; p <= last_page; ++p) {
       const int32_t page = tile.run->pages[p];
       compute_.kernels.vector.attention.attend(
-          rows, step_.cache->keys(page, *step_.layer, tile.kv_head),
-          step_.cache->values(page, *step_.layer, tile.kv_head), p * kPageTokens);
+          rows, keys(p), step_.cache->values(page, *step_.layer, tile.kv_head), p * kPageTokens,
+          p < last_page ? keys(p + 1) : nullptr);
     }
   }
 

@@ -49,6 +49,7 @@ class CpuBackend final : public Backend {
     return {.name = "cpu",
             .detail = fmt::format("{}, {} thread{}", kernels_.name, pool_.workers(),
                                   pool_.workers() == 1 ? "" : "s"),
+            .threads = pool_.workers(),
             .weight_bytes = store_.size_bytes(),
             .kv_bytes = kv_.size_bytes(),
             .scratch_bytes = acts_.arena().size_bytes()};

@@ -1,7 +1,6 @@
 #include "backend/cpu/products.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 
 #include "base/bytes.h"
@@ -31,7 +30,7 @@ struct Stream {
 
 // A product's activations as the kernels take them.
 struct Operand {
-  std::array<kernels::QuantizedActivation, kernels::kMaxDecodeRows> quantized;
+  kernels::QuantizedRows quantized;
   std::byte* packed = nullptr;
 };
 
@@ -118,12 +117,14 @@ class Run {
     const bool wanted = std::any_of(segments.begin(), segments.end(),
                                     [&](const Segment& s) { return in_8_bits(s.packed); });
     if (!wanted) return;
-    const size_t size = kernels::quantized_activation_bytes(product.x.columns);
-    for (int32_t r = 0; r < product.x.rows; ++r) {
-      auto* buffer = scratch_.make<std::byte>(static_cast<int64_t>(size));
-      operand.quantized[r] = kernels::quantized_activation_at(buffer, product.x.columns);
-      matmul_.quantize_activation(product.x.row(r), product.x.columns, operand.quantized[r]);
+    const Rows& x = product.x;
+    auto* groups =
+        scratch_.make<kernels::QuantizedGroup>(kernels::quantized_groups(x.rows, x.columns));
+    const int64_t stride = kernels::quantized_stride(x.rows);
+    for (int32_t r = 0; r < x.rows; ++r) {
+      matmul_.quantize_activation(x.row(r), x.columns, stride, groups + r);
     }
+    operand.quantized = {groups, x.rows};
   }
 
   void pack(const Product& product, Operand& operand) {
@@ -182,7 +183,7 @@ class Run {
     if (!decodes(*stream.product)) {
       gemm_.multiply(w, panels, operand.packed, x.rows, y);
     } else if (in_8_bits(w)) {
-      matmul_.decode_i8(w, panels, {operand.quantized.data(), static_cast<size_t>(x.rows)}, y);
+      matmul_.decode_i8(w, panels, operand.quantized, y);
     } else {
       matmul_.decode_f32(w, panels, {x.data, x.stride, x.rows, x.columns}, y);
     }
