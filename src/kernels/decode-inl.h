@@ -7,8 +7,8 @@ inline F32 load_columns(const float* x, int64_t left) {
   return left >= kLanes ? load(x) : load_part(x, left > 0 ? static_cast<int>(left) : 0);
 }
 
-// Rounds one group and returns its scale; `code_sums` has one sum for each half.
-inline float quantize_group(const float* x, int64_t left, int8_t* codes, int32_t* code_sums) {
+// The first `left` columns of `x` as one group.
+inline void quantize_group(const float* x, int64_t left, QuantizedGroup& out) {
   constexpr int kVectors = kActivationGroup / kLanes;
   F32 values[kVectors];
   F32 greatest = zero();
@@ -21,24 +21,20 @@ inline float quantize_group(const float* x, int64_t left, int8_t* codes, int32_t
   F32 sums[2] = {zero(), zero()};
   COHORT_UNROLL for (int i = 0; i < kVectors; ++i) {
     const F32 rounded = round(values[i] * inverse);
-    store_i8(codes + i * kLanes, rounded);
+    store_i8(out.codes + i * kLanes, rounded);
     F32& half = sums[2 * i / kVectors];
     half = half + rounded;
   }
-  code_sums[0] = static_cast<int32_t>(sum(sums[0]));
-  code_sums[1] = static_cast<int32_t>(sum(sums[1]));
-  return scale;
+  out.code_sums[0] = static_cast<int32_t>(sum(sums[0]));
+  out.code_sums[1] = static_cast<int32_t>(sum(sums[1]));
+  out.scale = scale;
+  out.sum = scale * static_cast<float>(out.code_sums[0] + out.code_sums[1]);
 }
 
-inline void quantize_activation(const float* x, int64_t columns, const QuantizedActivation& out) {
-  for (int64_t group = 0; group * kActivationGroup < columns; ++group) {
-    const int64_t k = group * kActivationGroup;
-    const float scale =
-        quantize_group(x + k, columns - k, out.codes + k, out.code_sums + 2 * group);
-    out.scales[group] = scale;
-    out.sums[group] =
-        scale * static_cast<float>(out.code_sums[2 * group] + out.code_sums[2 * group + 1]);
-  }
+inline void quantize_activation(const float* x, int64_t columns, int64_t stride,
+                                QuantizedGroup* out) {
+  for (int64_t k = 0; k < columns; k += kActivationGroup, out += stride)
+    quantize_group(x + k, columns - k, *out);
 }
 
 // ---- products ----
@@ -61,7 +57,7 @@ inline int lanes_left(int64_t rows, int64_t first) {
   return left >= kLanes ? kLanes : left > 0 ? static_cast<int>(left) : 0;
 }
 
-// Rows of activations past x_rows are copies of the last one and are not stored.
+// Rows of activations past x_rows only fill up kRows and are not stored.
 template <int kRows>
 inline void store_totals(const Totals<kRows>& totals, const PackedMatrix& w, int64_t panel,
                          int64_t x_rows, const Output& y) {
@@ -74,50 +70,53 @@ inline void store_totals(const Totals<kRows>& totals, const PackedMatrix& w, int
   }
 }
 
-template <int kRows>
-struct QuantizedRows {
-  QuantizedActivation at[kRows];
-};
+// What makes up for the offset of the codes, over one or both halves of a group.
+template <CodeKind kKind, int kFirstHalf, int kHalves>
+inline U32 dot_start(const QuantizedGroup& x) {
+  if constexpr (code_offset(kKind) == 0) return splat(0);
+  const int32_t sum = kHalves == 2 ? x.code_sums[0] + x.code_sums[1] : x.code_sums[kFirstHalf];
+  return splat(static_cast<uint32_t>(code_offset(kKind) * sum));
+}
 
-// totals += scale * (codes of a run of quads) . x, for one vector of rows of W
+// sums[r] += what integer dot products of a run of quads with row r give, times the row's scale: x has the rows' groups of
+// one unit.
 template <CodeKind kKind, int kFirst, int kCount, int kRows>
-inline void add_dots(const U32 (&quads)[kQuadsAUnit], F32 scale, int64_t unit,
-                     const QuantizedRows<kRows>& x, F32 (&totals)[kRows]) {
+inline void add_dots(const U32 (&quads)[kQuadsAUnit], const QuantizedGroup* x, F32 (&sums)[kRows]) {
   constexpr int kHalf = kQuadsAUnit / 2;
-  COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-    U32 start = splat(0);
-    if constexpr (code_offset(kKind) != 0) {
-      const int32_t* sums = x.at[r].code_sums + 2 * unit;
-      int32_t code_sum = sums[kFirst / kHalf];
-      if constexpr (kCount > kHalf) code_sum += sums[1];
-      start = splat(static_cast<uint32_t>(code_offset(kKind) * code_sum));
+  constexpr int kAtOnce = kQuadsAtOnce < kCount ? kQuadsAtOnce : kCount;
+  U32 dots[kRows];
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) dots[r] =
+      dot_start<kKind, kFirst / kHalf, kCount / kHalf>(x[r]);
+  COHORT_UNROLL for (int i = kFirst; i < kFirst + kCount; i += kAtOnce) {
+    COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+      dots[r] = dot_quads<kAtOnce, max_code(kKind)>(dots[r], quads + i, x[r].codes + 4 * i);
     }
-    const int8_t* codes = x.at[r].codes + unit * kUnitColumns + 4 * kFirst;
-    const U32 dot = dot_quads<kCount, max_code(kKind)>(start, quads + kFirst, codes);
-    totals[r] = fma(to_f32(dot), scale * broadcast(x.at[r].scales[unit]), totals[r]);
   }
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] =
+      fma(to_f32(dots[r]), broadcast(x[r].scale), sums[r]);
 }
 
 template <CodeKind kKind, int kRows>
 inline void decode_affine(const PackedFormat& format, const PanelLayout& layout,
-                          const std::byte* at, const QuantizedRows<kRows>& x,
-                          Totals<kRows>& totals) {
-  for (int64_t unit = 0; unit < layout.units;) {
+                          const std::byte* at, const QuantizedGroup* x, Totals<kRows>& totals) {
+  for (int64_t unit = 0; unit < layout.units; unit += layout.units_a_block) {
     const std::byte* scales = at + layout.units_a_block * layout.unit_bytes;
-    ScaleBias s[kParts];
-    for (int part = 0; part < kParts; ++part) s[part] = affine_scale(format.scales, scales, part);
+    Totals<kRows> block;
+    clear(block);
     float sums[kRows] = {};
-    for (; at < scales; at += layout.unit_bytes, ++unit) {
+    for (; at < scales; at += layout.unit_bytes, x += kRows) {
       for (int part = 0; part < kParts; ++part) {
         U32 quads[kQuadsAUnit];
         unpack<kKind>(at, part, quads);
-        add_dots<kKind, 0, kQuadsAUnit, kRows>(quads, s[part].scale, unit, x, totals.at[part]);
+        add_dots<kKind, 0, kQuadsAUnit>(quads, x, block.at[part]);
       }
-      COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] += x.at[r].sums[unit];
+      COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] += x[r].sum;
     }
     for (int part = 0; part < kParts; ++part) {
+      const ScaleBias s = affine_scale(format.scales, scales, part);
       COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-        totals.at[part][r] = fma(s[part].bias, broadcast(sums[r]), totals.at[part][r]);
+        F32& total = totals.at[part][r];
+        total = fma(s.bias, broadcast(sums[r]), fma(s.scale, block.at[part][r], total));
       }
     }
     prefetch(scales);
@@ -125,10 +124,14 @@ inline void decode_affine(const PackedFormat& format, const PanelLayout& layout,
   }
 }
 
+template <int kRows>
+inline void add_scaled(F32 scale, const F32 (&sums)[kRows], F32 (&totals)[kRows]) {
+  COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals[r] = fma(scale, sums[r], totals[r]);
+}
+
 // fp4: a unit has one group (mxfp4) or two (nvfp4).
 template <bool kTwoGroups, int kRows>
-inline void decode_fp4_unit(const Unit& at, int64_t unit, const QuantizedRows<kRows>& x,
-                            Totals<kRows>& totals) {
+inline void decode_fp4_unit(const Unit& at, const QuantizedGroup* x, Totals<kRows>& totals) {
   constexpr CodeKind kKind = CodeKind::kE2M1;
   constexpr int kHalf = kQuadsAUnit / 2;
   const F32 half = broadcast(0.5f);
@@ -136,28 +139,32 @@ inline void decode_fp4_unit(const Unit& at, int64_t unit, const QuantizedRows<kR
     U32 quads[kQuadsAUnit];
     unpack<kKind>(at.codes, part, quads);
     const std::byte* scales = at.scales + part * kLanes;
+    Totals<kRows> sums;
+    clear(sums);
     if constexpr (kTwoGroups) {
-      add_dots<kKind, 0, kHalf, kRows>(quads, half * load_e4m3(scales), unit, x, totals.at[part]);
-      add_dots<kKind, kHalf, kHalf, kRows>(quads, half * load_e4m3(scales + kPanelRows), unit, x,
-                                           totals.at[part]);
+      add_dots<kKind, 0, kHalf>(quads, x, sums.at[0]);
+      add_scaled(half * load_e4m3(scales), sums.at[0], totals.at[part]);
+      clear(sums);
+      add_dots<kKind, kHalf, kHalf>(quads, x, sums.at[0]);
+      add_scaled(half * load_e4m3(scales + kPanelRows), sums.at[0], totals.at[part]);
     } else {
-      add_dots<kKind, 0, kQuadsAUnit, kRows>(quads, half * load_e8m0(scales), unit, x,
-                                             totals.at[part]);
+      add_dots<kKind, 0, kQuadsAUnit>(quads, x, sums.at[0]);
+      add_scaled(half * load_e8m0(scales), sums.at[0], totals.at[part]);
     }
   }
 }
 
 template <bool kTwoGroups, int kRows>
-inline void decode_fp4(const PanelLayout& layout, const std::byte* at,
-                       const QuantizedRows<kRows>& x, Totals<kRows>& totals) {
+inline void decode_fp4(const PanelLayout& layout, const std::byte* at, const QuantizedGroup* x,
+                       Totals<kRows>& totals) {
   constexpr int kUnitScales = kTwoGroups ? 2 * kPanelRows : kPanelRows;
-  for (int64_t unit = 0; unit < layout.units;) {
+  for (int64_t unit = 0; unit < layout.units; unit += layout.units_a_block) {
     const int64_t left = layout.units - unit;
     const std::byte* end =
         at + (left < layout.units_a_block ? left : layout.units_a_block) * layout.unit_bytes;
     const std::byte* scales = end;
-    for (; at < end; at += layout.unit_bytes, scales += kUnitScales, ++unit) {
-      decode_fp4_unit<kTwoGroups, kRows>({at, scales}, unit, x, totals);
+    for (; at < end; at += layout.unit_bytes, scales += kUnitScales, x += kRows) {
+      decode_fp4_unit<kTwoGroups>({at, scales}, x, totals);
     }
     prefetch(end);
     at += layout.scale_bytes;
@@ -165,33 +172,28 @@ inline void decode_fp4(const PanelLayout& layout, const std::byte* at,
 }
 
 template <CodeKind kKind, int kRows>
-void decode_i8_rows(const PackedMatrix& w, Range panels, std::span<const QuantizedActivation> x,
-                    const Output& y) {
+void decode_i8_rows(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y) {
   const PanelLayout layout = panel_layout(w.format, w.columns);
-  const auto x_rows = static_cast<int64_t>(x.size());
-  QuantizedRows<kRows> rows;
-  for (int r = 0; r < kRows; ++r) rows.at[r] = x.data()[r < x_rows ? r : x_rows - 1];
   for (int64_t panel = panels.first; panel < panels.first + panels.count; ++panel) {
     const std::byte* at = w.panels + panel * layout.panel_bytes;
     Totals<kRows> totals;
     clear(totals);
     if constexpr (kKind != CodeKind::kE2M1) {
-      decode_affine<kKind, kRows>(w.format, layout, at, rows, totals);
+      decode_affine<kKind>(w.format, layout, at, x.data, totals);
     } else if (w.format.scales == ScaleKind::kE4M3) {
-      decode_fp4<true, kRows>(layout, at, rows, totals);
+      decode_fp4<true>(layout, at, x.data, totals);
     } else {
-      decode_fp4<false, kRows>(layout, at, rows, totals);
+      decode_fp4<false>(layout, at, x.data, totals);
     }
-    store_totals(totals, w, panel, x_rows, y);
+    store_totals(totals, w, panel, x.rows, y);
   }
 }
 
 template <CodeKind kKind>
-void decode_i8_kind(const PackedMatrix& w, Range panels, std::span<const QuantizedActivation> x,
-                    const Output& y) {
-  if (x.size() == 1) return decode_i8_rows<kKind, 1>(w, panels, x, y);
-  if (x.size() == 2) return decode_i8_rows<kKind, 2>(w, panels, x, y);
-  if (x.size() <= 4) return decode_i8_rows<kKind, 4>(w, panels, x, y);
+void decode_i8_kind(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y) {
+  if (x.rows == 1) return decode_i8_rows<kKind, 1>(w, panels, x, y);
+  if (x.rows == 2) return decode_i8_rows<kKind, 2>(w, panels, x, y);
+  if (x.rows <= 4) return decode_i8_rows<kKind, 4>(w, panels, x, y);
   decode_i8_rows<kKind, kMaxDecodeRows>(w, panels, x, y);
 }
 
@@ -199,7 +201,7 @@ constexpr bool has_decode_i8(const PackedFormat& format) {
   return !is_plain(format.codes) && format.codes != CodeKind::kE4M3;
 }
 
-inline void decode_i8(const PackedMatrix& w, Range panels, std::span<const QuantizedActivation> x,
+inline void decode_i8(const PackedMatrix& w, Range panels, const QuantizedRows& x,
                       const Output& y) {
   switch (w.format.codes) {
     case CodeKind::kU2: return decode_i8_kind<CodeKind::kU2>(w, panels, x, y);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/matmul.h"
+#include "kernels/probe.h"
 #include "kernels/vector.h"
 
 namespace cohort::kernels {
@@ -18,6 +19,7 @@ struct Kernels {
   Isa isa;
   MatmulKernels matmul;
   VectorKernels vector;
+  ProbeKernels probe;
 };
 
 // Those this CPU runs, slowest ("scalar", always there) first. The tables live as long as the process.

@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "kernels/packing.h"
 
@@ -24,17 +23,28 @@ namespace cohort::kernels {
 inline constexpr int kMaxDecodeRows = 8;
 inline constexpr int kActivationGroup = 32;
 
-// One row of activations in 8 bits: x[k] is about codes[k] * scales[k / 32]. Views into one buffer of
-// quantized_activation_bytes(), where columns are filled up with zeros to a multiple of 32.
-struct QuantizedActivation {
-  int8_t* codes = nullptr;       // -127..127
-  float* scales = nullptr;       // by 32 columns
-  float* sums = nullptr;         // by 32 columns: the scale times the sum of the codes
-  int32_t* code_sums = nullptr;  // by 16 columns: the sum of the codes
+// Activations rounded to 8 bits: 32 columns of one row, of which x[k] is about codes[k] * scale. Columns past the last are
+// zero.
+struct QuantizedGroup {
+  int8_t codes[kActivationGroup];  // -127..127
+  float scale;
+  float sum;             // the scale times the sum of the codes
+  int32_t code_sums[2];  // of the first and the last 16 codes
 };
 
-size_t quantized_activation_bytes(int64_t columns);  // a multiple of 64
-QuantizedActivation quantized_activation_at(std::byte* buffer, int64_t columns);
+// The rows of a decode side by side: group g of row m is data[g * stride + m], where stride is quantized_stride(rows).
+// What stands in the place of rows that fill up the stride does not matter.
+struct QuantizedRows {
+  const QuantizedGroup* data = nullptr;
+  int64_t rows = 0;
+};
+
+constexpr int64_t quantized_stride(int64_t rows) {
+  return rows <= 2 ? rows : rows <= 4 ? 4 : kMaxDecodeRows;
+}
+constexpr int64_t quantized_groups(int64_t rows, int64_t columns) {  // to make room for
+  return (columns + kActivationGroup - 1) / kActivationGroup * quantized_stride(rows);
+}
 
 struct ActivationRows {
   const float* data = nullptr;
@@ -62,9 +72,9 @@ struct MatmulKernels {
   // Whether decode_i8 takes this format. It does not for plain values and mxfp8: decode_f32 reads those as fast as memory
   // gives them.
   bool (*has_decode_i8)(const PackedFormat& format);
-  void (*quantize_activation)(const float* x, int64_t columns, const QuantizedActivation& out);
-  void (*decode_i8)(const PackedMatrix& w, Range panels, std::span<const QuantizedActivation> x,
-                    const Output& y);
+  // One row into its place: `out` is that of its first group.
+  void (*quantize_activation)(const float* x, int64_t columns, int64_t stride, QuantizedGroup* out);
+  void (*decode_i8)(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y);
   void (*decode_f32)(const PackedMatrix& w, Range panels, const ActivationRows& x, const Output& y);
   GemmKernels prefill_f32;
   GemmKernels prefill_fast;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/kernels.h"
 #include "kernels/test_matrix.h"
@@ -103,14 +104,14 @@ class Matmul : public testing::TestWithParam<Case> {
 
   std::vector<float> decode_i8(const PackedMatrix& w, const std::vector<float>& x,
                                int64_t x_rows) const {
-    const auto size = static_cast<int64_t>(quantized_activation_bytes(w.columns));
-    AlignedBytes buffer(static_cast<size_t>(size * x_rows));
-    std::vector<QuantizedActivation> rows;
+    std::vector<QuantizedGroup> groups(static_cast<size_t>(quantized_groups(x_rows, w.columns)));
     for (int64_t m = 0; m < x_rows; ++m) {
-      rows.push_back(quantized_activation_at(buffer.data() + m * size, w.columns));
-      kernels().quantize_activation(x.data() + m * w.columns, w.columns, rows.back());
+      kernels().quantize_activation(x.data() + m * w.columns, w.columns, quantized_stride(x_rows),
+                                    groups.data() + m);
     }
-    return run(w, x_rows, [&](Range panels, Output y) { kernels().decode_i8(w, panels, rows, y); });
+    return run(w, x_rows, [&](Range panels, Output y) {
+      kernels().decode_i8(w, panels, {groups.data(), x_rows}, y);
+    });
   }
 
   std::vector<float> prefill(const GemmKernels& gemm, const PackedMatrix& w,
@@ -235,30 +236,31 @@ class QuantizedActivations : public testing::TestWithParam<const Kernels*> {};
 TEST_P(QuantizedActivations, RoundToTheNearestOf255Steps) {
   const int64_t columns = 77;
   const std::vector<float> x = random_activations(columns, 1);
-  AlignedBytes buffer(quantized_activation_bytes(columns));
-  const QuantizedActivation q = quantized_activation_at(buffer.data(), columns);
-  GetParam()->matmul.quantize_activation(x.data(), columns, q);
+  std::vector<QuantizedGroup> groups(3);
+  GetParam()->matmul.quantize_activation(x.data(), columns, 1, groups.data());
   for (int64_t k = 0; k < columns; ++k) {
-    EXPECT_NEAR(x[k], q.scales[k / 32] * static_cast<float>(q.codes[k]), q.scales[k / 32] * 0.501f)
+    const QuantizedGroup& group = groups[k / 32];
+    EXPECT_NEAR(x[k], group.scale * static_cast<float>(group.codes[k % 32]), group.scale * 0.501f)
         << k;
   }
-  for (int64_t k = columns; k < 96; ++k) EXPECT_EQ(q.codes[k], 0);
-  for (int64_t half = 0; half < 6; ++half) {
-    int32_t sum = 0;
-    for (int64_t k = half * 16; k < half * 16 + 16; ++k) sum += q.codes[k];
-    EXPECT_EQ(q.code_sums[half], sum);
+  for (int64_t k = columns; k < 96; ++k) EXPECT_EQ(groups[2].codes[k % 32], 0);
+  for (const QuantizedGroup& group : groups) {
+    const auto middle = std::begin(group.codes) + 16;
+    EXPECT_EQ(group.code_sums[0], std::accumulate(std::begin(group.codes), middle, 0));
+    EXPECT_EQ(group.code_sums[1], std::accumulate(middle, std::end(group.codes), 0));
+    EXPECT_FLOAT_EQ(group.sum,
+                    group.scale * static_cast<float>(group.code_sums[0] + group.code_sums[1]));
   }
-  EXPECT_FLOAT_EQ(q.sums[1], q.scales[1] * static_cast<float>(q.code_sums[2] + q.code_sums[3]));
 }
 
 TEST_P(QuantizedActivations, ZerosStayZeros) {
   const std::vector<float> x(32, 0.0f);
-  AlignedBytes buffer(quantized_activation_bytes(32));
-  const QuantizedActivation q = quantized_activation_at(buffer.data(), 32);
-  GetParam()->matmul.quantize_activation(x.data(), 32, q);
-  EXPECT_EQ(q.scales[0], 0.0f);
-  EXPECT_EQ(q.sums[0], 0.0f);
-  EXPECT_TRUE(std::all_of(q.codes, q.codes + 32, [](int8_t code) { return code == 0; }));
+  QuantizedGroup group;
+  GetParam()->matmul.quantize_activation(x.data(), 32, 1, &group);
+  EXPECT_EQ(group.scale, 0.0f);
+  EXPECT_EQ(group.sum, 0.0f);
+  EXPECT_TRUE(std::all_of(std::begin(group.codes), std::end(group.codes),
+                          [](int8_t code) { return code == 0; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, QuantizedActivations,

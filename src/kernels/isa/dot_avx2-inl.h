@@ -1,5 +1,6 @@
 // Pairs of products in 16 bits, which hold the sums of a few before they must be widened.
 
+inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
 
 inline __m256i add_pairs(__m256i total, __m256i pairs) {

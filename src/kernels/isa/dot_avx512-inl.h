@@ -1,5 +1,6 @@
 // AVX-512 without VNNI: pairs of products in 16 bits, which hold the sums of a few before they must be widened.
 
+inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
 
 inline __m512i add_pairs(__m512i total, __m512i pairs) {

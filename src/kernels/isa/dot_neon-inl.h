@@ -1,5 +1,6 @@
 // AArch64 without dot products (Cortex-A72): products of signed bytes in 16 bits, added in pairs.
 
+inline constexpr int kQuadsAtOnce = 1;
 inline constexpr int kByteOffset = 128;
 
 template <int kCount, int kMaxCode>

@@ -1,5 +1,6 @@
 // AArch64 with dot products of signed bytes.
 
+inline constexpr int kQuadsAtOnce = 1;
 inline constexpr int kByteOffset = 128;
 
 template <int kCount, int kMaxCode>

@@ -1,3 +1,4 @@
+inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
 
 template <int kCount, int kMaxCode>

@@ -1,5 +1,6 @@
 // AVX-512 VNNI: four products and their sum in one instruction.
 
+inline constexpr int kQuadsAtOnce = 1;
 inline constexpr int kByteOffset = 0;
 
 template <int kCount, int kMaxCode>

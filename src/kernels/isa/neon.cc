@@ -8,10 +8,11 @@ namespace {
 #include "kernels/isa/simd_neon-inl.h"
 #include "kernels/isa/dot_neon-inl.h"
 #include "kernels/matmul-inl.h"
+#include "kernels/probe-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"neon", Isa::kNeon, make_matmul_kernels<F32Math>(),
-                          make_vector_kernels()};
+const Kernels kKernels = {"neon", Isa::kNeon, make_matmul_kernels<F32Math>(), make_vector_kernels(),
+                          make_probe_kernels<F32Math>()};
 
 }  // namespace cohort::kernels::neon

@@ -69,6 +69,8 @@ inline float maximum(F32 a) { return a.v; }
 //   dot_quads<kCount, kMaxCode>(start, quads, x)   start + the sum over i < kCount, b < 4 of byte b of quads[i] times
 //                                  x[4 i + b] (int8_t). Codes are 0..kMaxCode when that is below 128. Eight-bit codes are
 //                                  code - kByteOffset instead: 0 or 128 by what the instructions multiply.
+//   kQuadsAtOnce                   quads of a call before another row's turn: few where each is one instruction, so that
+//                                  the rows' chains go side by side
 
 struct U32 {
   uint32_t v;

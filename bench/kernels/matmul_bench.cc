@@ -1,0 +1,258 @@
+// Products on one core, each beside its limit measured in the same moments: every iteration times the limit, then the
+// kernel, so that a change of the machine's mood hits both.
+//
+//   decode    GB/s of packed weights, of those the machine reads (weights larger than the caches)
+//   prefill   GFLOP/s, of those of the same multiply-add instruction from registers
+//
+// bench_kernels [--benchmark_filter=REGEX]; pin it to a core.
+#include <benchmark/benchmark.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/test_matrix.h"
+
+namespace cohort::kernels {
+namespace {
+
+constexpr size_t kDecodeBytes = size_t{96} << 20;  // well over a last-level cache
+constexpr int64_t kProbeRounds = 20000;
+
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Of this thread, so that what else runs on the core does not count.
+double seconds_of(const auto& work) {
+  const double start = thread_seconds();
+  work();
+  return thread_seconds() - start;
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2),
+                   values.end());
+  return values[values.size() / 2];
+}
+
+// Amounts (bytes, operations) a second of a kernel and of its limit.
+class Rates {
+ public:
+  void add(double amount, double seconds, double limit_amount, double limit_seconds) {
+    rates_.push_back(amount / seconds);
+    limits_.push_back(limit_amount / limit_seconds);
+  }
+  void report(benchmark::State& state, const char* unit) const {
+    const double best = *std::max_element(rates_.begin(), rates_.end());
+    const double best_limit = *std::max_element(limits_.begin(), limits_.end());
+    state.counters[unit] = median(rates_) / 1e9;
+    state.counters["best"] = best / 1e9;
+    state.counters["limit"] = median(limits_) / 1e9;
+    state.counters["of_limit"] = median(rates_) / median(limits_);
+    state.counters["best_of_best"] = best / best_limit;
+  }
+
+ private:
+  std::vector<double> rates_, limits_;
+};
+
+// A few panels of random values, repeated until they are `size_bytes` large or `rows` many.
+struct Weights {
+  AlignedBytes bytes;
+  PackedMatrix matrix;
+
+  size_t size_bytes() const {
+    return packed_size_bytes(matrix.format, matrix.rows, matrix.columns);
+  }
+};
+
+Weights make_weights(const TestFormat& format, int64_t rows, int64_t columns) {
+  constexpr int64_t kRandomRows = 64;
+  const TestMatrix source(format, kRandomRows, columns, 1);
+  const OwnedPacked packed = pack_all(source.view());
+  const size_t unit = packed_size_bytes(packed.matrix.format, kRandomRows, columns);
+  const int64_t copies = std::max<int64_t>(rows / kRandomRows, 1);
+  AlignedBytes bytes(unit * static_cast<size_t>(copies));
+  for (int64_t i = 0; i < copies; ++i) {
+    std::memcpy(bytes.data() + static_cast<size_t>(i) * unit, packed.bytes.data(), unit);
+  }
+  const PackedMatrix matrix = {packed.matrix.format, copies * kRandomRows, columns, bytes.data()};
+  return {std::move(bytes), matrix};
+}
+
+Weights make_decode_weights(const TestFormat& format, int64_t columns) {
+  const TestMatrix probe(format, 16, columns, 1);
+  const size_t panel = packed_size_bytes(packed_format(probe.view()), 16, columns);
+  return make_weights(format, static_cast<int64_t>(kDecodeBytes / panel) * 16, columns);
+}
+
+std::vector<float> random_activations(int64_t count) {
+  std::mt19937 rng(2);
+  std::normal_distribution<float> values;
+  std::vector<float> x(static_cast<size_t>(count));
+  for (float& v : x) v = values(rng);
+  return x;
+}
+
+template <class Run>
+void measure_decode(benchmark::State& state, const Kernels& kernels, const Weights& weights,
+                    const Run& run) {
+  const size_t size = weights.size_bytes() / 256 * 256;
+  Rates rates;
+  for (auto _ : state) {
+    const double limit = seconds_of(
+        [&] { benchmark::DoNotOptimize(kernels.probe.read(weights.matrix.panels, size)); });
+    const double time = seconds_of(run);
+    state.SetIterationTime(time);
+    rates.add(static_cast<double>(weights.size_bytes()), time, static_cast<double>(size), limit);
+  }
+  rates.report(state, "GB/s");
+}
+
+void decode_i8(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+               int64_t columns, int64_t x_rows) {
+  const Weights weights = make_decode_weights(format, columns);
+  const std::vector<float> x = random_activations(x_rows * columns);
+  std::vector<QuantizedGroup> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
+  std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
+  measure_decode(state, kernels, weights, [&] {
+    for (int64_t m = 0; m < x_rows; ++m) {
+      kernels.matmul.quantize_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
+                                         groups.data() + m);
+    }
+    kernels.matmul.decode_i8(weights.matrix, {0, panel_count(weights.matrix.rows)},
+                             {groups.data(), x_rows}, {y.data(), weights.matrix.rows});
+  });
+}
+
+void decode_f32(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+                int64_t columns, int64_t x_rows) {
+  const Weights weights = make_decode_weights(format, columns);
+  const std::vector<float> x = random_activations(x_rows * columns);
+  std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
+  measure_decode(state, kernels, weights, [&] {
+    kernels.matmul.decode_f32(weights.matrix, {0, panel_count(weights.matrix.rows)},
+                              {x.data(), columns, x_rows, columns},
+                              {y.data(), weights.matrix.rows});
+  });
+}
+
+void prefill(benchmark::State& state, const GemmKernels& gemm, double (*peak)(int64_t),
+             const TestFormat& format, int64_t rows, int64_t columns, int64_t x_rows) {
+  const Weights weights = make_weights(format, rows, columns);
+  const std::vector<float> x = random_activations(x_rows * columns);
+  AlignedBytes packed(gemm.packed_bytes(x_rows, columns));
+  std::vector<float> y(static_cast<size_t>(x_rows * rows));
+  const double operations = 2.0 * static_cast<double>(x_rows * rows * columns);
+  Rates rates;
+  for (auto _ : state) {
+    double limit_operations = 0;
+    const double limit = seconds_of([&] { limit_operations = peak(kProbeRounds); });
+    const double time = seconds_of([&] {
+      gemm.pack({x.data(), columns, x_rows, columns}, {0, gemm.tile_count(x_rows)}, packed.data());
+      gemm.multiply(weights.matrix, {0, panel_count(rows)}, packed.data(), x_rows,
+                    {y.data(), rows});
+    });
+    state.SetIterationTime(time);
+    rates.add(operations, time, limit_operations, limit);
+  }
+  rates.report(state, "GFLOP/s");
+}
+
+void pack(benchmark::State& state, const Kernels& kernels, const TestFormat& format) {
+  const int64_t rows = 2048, columns = 8192;
+  const TestMatrix source(format, rows, columns, 1);
+  AlignedBytes out(packed_size_bytes(packed_format(source.view()), rows, columns));
+  const size_t size = packed_size_bytes(packed_format(source.view()), rows, columns);
+  Rates rates;
+  for (auto _ : state) {
+    const double limit =
+        seconds_of([&] { benchmark::DoNotOptimize(kernels.probe.read(out.data(), size)); });
+    const double time = seconds_of([&] {
+      pack_rows(source.view(), 0, {0, rows}, {0, columns}, out.data());
+    });
+    state.SetIterationTime(time);
+    rates.add(static_cast<double>(size), time, static_cast<double>(size), limit);
+  }
+  rates.report(state, "GB/s");
+}
+
+std::vector<TestFormat> bench_formats() {
+  std::vector<TestFormat> formats;
+  for (const int bits : {2, 3, 4, 5, 6, 8})
+    formats.push_back({{QuantMode::kAffine, bits, 64}, DType::kBF16});
+  formats.push_back({{QuantMode::kMxfp4, 4, 32}, DType::kU8});
+  formats.push_back({{QuantMode::kNvfp4, 4, 16}, DType::kU8});
+  formats.push_back({{QuantMode::kMxfp8, 8, 32}, DType::kU8});
+  formats.push_back({{QuantMode::kNone, 0, 0}, DType::kBF16});
+  formats.push_back({{QuantMode::kNone, 0, 0}, DType::kF16});
+  return formats;
+}
+
+template <class... Args>
+void add(const std::string& name, Args... args) {
+  benchmark::RegisterBenchmark(name.c_str(), args...)
+      ->UseManualTime()
+      ->Unit(benchmark::kMillisecond)
+      ->MinTime(0.3);
+}
+
+void add_decodes(const Kernels& kernels, const TestFormat& format) {
+  const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
+  const OwnedPacked small = pack_all(TestMatrix(format, 16, 128, 1).view());
+  for (const int64_t x_rows : {1, 2, 4, 8}) {
+    const std::string rows = std::to_string(x_rows);
+    if (kernels.matmul.has_decode_i8(small.matrix.format)) {
+      add("decode_i8" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
+        decode_i8(state, kernels, format, 2048, x_rows);
+      });
+    }
+    add("decode_f32" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
+      decode_f32(state, kernels, format, 2048, x_rows);
+    });
+  }
+}
+
+void add_prefills(const Kernels& kernels, const TestFormat& format) {
+  const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
+  for (const int64_t x_rows : {16, 32, 128, 512}) {
+    const std::string rows = std::to_string(x_rows);
+    add("prefill_fast" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
+      prefill(state, kernels.matmul.prefill_fast, kernels.probe.multiply_fast, format, 2048, 2048,
+              x_rows);
+    });
+    add("prefill_f32" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
+      prefill(state, kernels.matmul.prefill_f32, kernels.probe.multiply_f32, format, 2048, 2048,
+              x_rows);
+    });
+  }
+}
+
+void add_all() {
+  for (const TestFormat& format : bench_formats()) {
+    add("pack/" + format.name(),
+        [format](benchmark::State& state) { pack(state, best_kernels(), format); });
+  }
+  for (const Kernels* kernels : available_kernels()) {
+    if (kernels->isa == Isa::kScalar) continue;
+    for (const TestFormat& format : bench_formats()) {
+      add_decodes(*kernels, format);
+      add_prefills(*kernels, format);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cohort::kernels
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  cohort::kernels::add_all();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
