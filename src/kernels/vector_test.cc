@@ -1,0 +1,325 @@
+// Each kernel on each instruction set against the plainest code, over sizes around the width of a vector.
+#include "kernels/vector.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "tensor/dtype.h"
+
+namespace cohort::kernels {
+namespace {
+
+using Values = std::vector<float>;
+
+constexpr int64_t kSizes[] = {0, 1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 200};
+constexpr float kGuard = 12345.0f;  // behind each result: must survive
+
+class VectorOps : public testing::TestWithParam<const Kernels*> {
+ protected:
+  const VectorKernels& kernels_ = GetParam()->vector;
+  std::mt19937 engine_{3};
+
+  Values random(int64_t size, float spread = 1.0f) {
+    std::normal_distribution<float> normal(0.0f, spread);
+    Values values(static_cast<size_t>(size) + 1);
+    for (float& value : values) value = normal(engine_);
+    values.back() = kGuard;
+    return values;
+  }
+};
+
+void expect_close(float got, double wanted, double tolerance = 1e-6) {
+  EXPECT_NEAR(got, wanted, tolerance * std::max(1.0, std::abs(wanted)));
+}
+
+TEST_P(VectorOps, AddAddScaledAndScaleTouchJustTheirValues) {
+  for (int64_t size : kSizes) {
+    const Values x = random(size), y = random(size);
+    Values sum = y, scaled_sum = y, scaled = y;
+    kernels_.add(sum.data(), x.data(), size);
+    kernels_.add_scaled(scaled_sum.data(), x.data(), 0.3f, size);
+    kernels_.scale(scaled.data(), 0.3f, size);
+    for (int64_t i = 0; i < size; ++i) {
+      EXPECT_EQ(sum[i], x[i] + y[i]);
+      expect_close(scaled_sum[i], y[i] + 0.3 * x[i]);
+      EXPECT_EQ(scaled[i], y[i] * 0.3f);
+    }
+    for (const Values& values : {sum, scaled_sum, scaled}) EXPECT_EQ(values.back(), kGuard);
+  }
+}
+
+TEST_P(VectorOps, RmsNormDividesByTheRootMeanSquare) {
+  for (int64_t size : kSizes) {
+    if (size == 0) continue;
+    const Values x = random(size, 3.0f), weight = random(size);
+    double squares = 0;
+    for (int64_t i = 0; i < size; ++i) squares += double{x[i]} * x[i];
+    const double root = std::sqrt(squares / static_cast<double>(size) + 1e-5);
+    Values y = x, plain = x;
+    kernels_.rms_norm(y.data(), weight.data(), y.data(), size, 1e-5f);  // in place
+    kernels_.rms_norm(x.data(), nullptr, plain.data(), size, 1e-5f);
+    for (int64_t i = 0; i < size; ++i) {
+      expect_close(y[i], x[i] / root * weight[i]);
+      expect_close(plain[i], x[i] / root);
+    }
+    EXPECT_EQ(y.back(), kGuard);
+  }
+}
+
+double plain_gate(Gate kind, double g, double u) {
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  switch (kind) {
+    case Gate::kSilu: return g * sigmoid(g) * u;
+    case Gate::kGeluTanh:
+      return g * sigmoid(2 * std::sqrt(2 / M_PI) * (g + 0.044715 * g * g * g)) * u;
+    case Gate::kRelu2: return g > 0 ? g * g * u : 0;
+    case Gate::kGptOss: {
+      const double clipped = std::min(g, 7.0);
+      return clipped * sigmoid(1.702 * clipped) * (std::clamp(u, -7.0, 7.0) + 1);
+    }
+  }
+  return 0;
+}
+
+TEST_P(VectorOps, GatesFollowTheirFormulasFarFromZeroToo) {
+  for (Gate kind : {Gate::kSilu, Gate::kGeluTanh, Gate::kRelu2, Gate::kGptOss}) {
+    for (int64_t size : kSizes) {
+      Values g = random(size, 5.0f), u = random(size, 5.0f), y = random(size);
+      if (size > 8) {
+        g[3] = 300.0f;
+        g[5] = -300.0f;
+        g[7] = 0.0f;
+      }
+      kernels_.gate(kind, g.data(), u.data(), y.data(), size);
+      for (int64_t i = 0; i < size; ++i) expect_close(y[i], plain_gate(kind, g[i], u[i]), 2e-6);
+      EXPECT_EQ(y.back(), kGuard);
+    }
+  }
+}
+
+TEST_P(VectorOps, RopeRotatesPairs) {
+  for (int pairs : {1, 2, 5, 8, 16, 17, 32, 64}) {
+    for (const bool traditional : {false, true}) {
+      const Values x = random(2 * pairs), angles = random(pairs, 2.0f);
+      Values cos, sin, y = x;
+      for (int i = 0; i < pairs; ++i) {
+        cos.push_back(std::cos(angles[i]));
+        sin.push_back(std::sin(angles[i]));
+      }
+      kernels_.rope(y.data(), cos.data(), sin.data(), pairs, traditional);
+      for (int i = 0; i < pairs; ++i) {
+        const int a = traditional ? 2 * i : i, b = traditional ? 2 * i + 1 : i + pairs;
+        expect_close(y[a], double{x[a]} * cos[i] - double{x[b]} * sin[i]);
+        expect_close(y[b], double{x[b]} * cos[i] + double{x[a]} * sin[i]);
+      }
+      EXPECT_EQ(y.back(), kGuard);
+    }
+  }
+}
+
+// ---- attention ----
+
+constexpr KvFormat kFormats[] = {KvFormat::kF32, KvFormat::kF16, KvFormat::kBF16, KvFormat::kQ8};
+
+struct Block {
+  std::vector<std::byte> bytes;
+  int dim;
+
+  Block(KvFormat format, int dim_) : bytes(kv_block_bytes(format, dim_)), dim(dim_) {}
+};
+
+float greatest(const Values& values, int begin, int end) {
+  float most = 0;
+  for (int i = begin; i < end; ++i) most = std::max(most, std::abs(values[i]));
+  return most;
+}
+
+// Element `i` of a block as the header describes its bytes.
+float element(KvFormat format, const Block& block, int i, int scale_index) {
+  switch (format) {
+    case KvFormat::kF32: return reinterpret_cast<const float*>(block.bytes.data())[i];
+    case KvFormat::kF16:
+      return f16_to_float(reinterpret_cast<const uint16_t*>(block.bytes.data())[i]);
+    case KvFormat::kBF16:
+      return bf16_to_float(reinterpret_cast<const uint16_t*>(block.bytes.data())[i]);
+    case KvFormat::kQ8: break;
+  }
+  const auto code = static_cast<int8_t>(block.bytes[i]);
+  const std::byte* scales = block.bytes.data() + kv_codes_bytes(format, block.dim);
+  return code * bf16_to_float(reinterpret_cast<const uint16_t*>(scales)[scale_index]);
+}
+
+TEST_P(VectorOps, StoredKeysAndValuesLieWhereTheHeaderSays) {
+  for (KvFormat format : kFormats) {
+    for (int dim : {1, 16, 31, 32, 64, 100}) {
+      for (int slot : {0, 5, kKvBlockTokens - 1}) {
+        const Values x = random(dim, 4.0f);
+        Block keys(format, dim), values(format, dim);
+        kernels_.attention.store_key(format, keys.bytes.data(), slot, x.data(), dim);
+        kernels_.attention.store_value(format, values.bytes.data(), slot, x.data(), dim);
+        for (int i = 0; i < dim; ++i) {
+          const int group = i / kKvQuantGroup;
+          const float key =
+              element(format, keys, i * kKvBlockTokens + slot, group * kKvBlockTokens + slot);
+          const float value =
+              element(format, values, slot * dim + i, slot * kv_quant_groups(dim) + group);
+          const int end = std::min(dim, (group + 1) * kKvQuantGroup);
+          const float step = greatest(x, group * kKvQuantGroup, end) / 127;
+          const float tolerance = format == KvFormat::kF32    ? 0
+                                  : format == KvFormat::kF16  ? std::abs(x[i]) / 2048
+                                  : format == KvFormat::kBF16 ? std::abs(x[i]) / 256
+                                                              : step * 0.51f;
+          EXPECT_NEAR(key, x[i], tolerance);
+          EXPECT_EQ(value, key);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(VectorOps, Q8StoresZerosAndTinyValues) {
+  Block keys(KvFormat::kQ8, 32);
+  const Values zeros(32, 0.0f), tiny(32, 1e-30f);
+  kernels_.attention.store_key(KvFormat::kQ8, keys.bytes.data(), 0, zeros.data(), 32);
+  kernels_.attention.store_key(KvFormat::kQ8, keys.bytes.data(), 1, tiny.data(), 32);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(element(KvFormat::kQ8, keys, i * kKvBlockTokens, 0), 0.0f);
+    EXPECT_NEAR(element(KvFormat::kQ8, keys, i * kKvBlockTokens + 1, 1), 1e-30f, 1e-32f);
+  }
+}
+
+struct Sizes {
+  int rows, key_dim, value_dim;
+  bool value_in_key = false;
+};
+
+// Two blocks of which the rows see different parts, through one tile or a tile a row.
+class AttendFixture {
+ public:
+  AttendFixture(const AttentionKernels& kernels, KvFormat format, const Sizes& sizes,
+                std::mt19937& engine)
+      : kernels_(kernels), format_(format), sizes_(sizes) {
+    std::normal_distribution<float> normal;
+    for (int b = 0; b < 2; ++b) {
+      keys_.emplace_back(format, sizes.key_dim);
+      values_.emplace_back(format, sizes.value_dim);
+      Values key(sizes.key_dim), value(sizes.value_dim);
+      for (int slot = 0; slot < kKvBlockTokens; ++slot) {
+        for (float& x : key) x = normal(engine);
+        for (float& x : value) x = normal(engine);
+        kernels.store_key(format, keys_[b].bytes.data(), slot, key.data(), sizes.key_dim);
+        kernels.store_value(format, values_[b].bytes.data(), slot, value.data(), sizes.value_dim);
+      }
+    }
+    for (int i = 0; i < sizes.rows * sizes.key_dim; ++i) queries_.push_back(normal(engine) * 0.5f);
+    for (int r = 0; r < sizes.rows; ++r) {
+      last_.push_back(20 + r * 43 / std::max(1, sizes.rows - 1));  // 20..63
+      first_.push_back(std::max(0, last_.back() - 35));
+    }
+    if (sizes.rows == 1) last_[0] = 40;
+  }
+
+  // The tile's out / sum, for rows [first_row, first_row + rows) in one tile.
+  Values attend(int first_row, int rows) const {
+    Values max(rows, -std::numeric_limits<float>::infinity()), sum(rows, 0.0f);
+    Values out(static_cast<size_t>(rows) * sizes_.value_dim, 0.0f);
+    Values scratch(attention_scratch_floats(sizes_.key_dim, sizes_.value_dim));
+    const AttentionTile tile{.format = format_,
+                             .rows = rows,
+                             .key_dim = sizes_.key_dim,
+                             .value_dim = sizes_.value_dim,
+                             .value_in_key = sizes_.value_in_key,
+                             .queries = queries_.data() + first_row * sizes_.key_dim,
+                             .first = first_.data() + first_row,
+                             .last = last_.data() + first_row,
+                             .max = max.data(),
+                             .sum = sum.data(),
+                             .out = out.data(),
+                             .scratch = scratch.data()};
+    for (int b = 0; b < 2; ++b) {
+      kernels_.attend(tile, keys_[b].bytes.data(), values_[b].bytes.data(), b * kKvBlockTokens,
+                      nullptr);
+    }
+    for (int i = 0; i < rows * sizes_.value_dim; ++i) out[i] /= sum[i / sizes_.value_dim];
+    return out;
+  }
+
+  double plain(int row, int column) const {
+    double sum = 0, total = 0;
+    for (int position = first_[row]; position <= last_[row]; ++position) {
+      double score = 0;
+      for (int d = 0; d < sizes_.key_dim; ++d)
+        score += double{queries_[row * sizes_.key_dim + d]} * key(position, d);
+      const double weight = std::exp(score);
+      sum += weight;
+      total += weight * (sizes_.value_in_key ? key(position, column) : value(position, column));
+    }
+    return total / sum;
+  }
+
+ private:
+  float key(int position, int d) const {
+    const int slot = position % kKvBlockTokens;
+    return element(format_, keys_[position / kKvBlockTokens], d * kKvBlockTokens + slot,
+                   d / kKvQuantGroup * kKvBlockTokens + slot);
+  }
+  float value(int position, int d) const {
+    const int slot = position % kKvBlockTokens;
+    return element(format_, values_[position / kKvBlockTokens], slot * sizes_.value_dim + d,
+                   slot * kv_quant_groups(sizes_.value_dim) + d / kKvQuantGroup);
+  }
+
+  const AttentionKernels& kernels_;
+  KvFormat format_;
+  Sizes sizes_;
+  std::vector<Block> keys_, values_;
+  Values queries_;
+  std::vector<int32_t> first_, last_;
+};
+
+constexpr Sizes kAttendSizes[] = {{1, 16, 16},   {2, 33, 47},       {3, 64, 64},
+                                  {5, 7, 3},     {8, 80, 96},       {9, 64, 65},
+                                  {64, 20, 128}, {4, 48, 40, true}, {19, 72, 64, true}};
+
+TEST_P(VectorOps, AttendIsASoftmaxOverTheSlotsARowSees) {
+  for (KvFormat format : kFormats) {
+    for (const Sizes& sizes : kAttendSizes) {
+      const AttendFixture fixture(kernels_.attention, format, sizes, engine_);
+      const Values got = fixture.attend(0, sizes.rows);
+      for (int i = 0; i < sizes.rows * sizes.value_dim; ++i) {
+        ASSERT_NEAR(got[i], fixture.plain(i / sizes.value_dim, i % sizes.value_dim), 1e-5)
+            << "format " << static_cast<int>(format) << ", " << sizes.rows << " rows, at " << i;
+      }
+    }
+  }
+}
+
+TEST_P(VectorOps, ARowsAttentionDoesNotDependOnTheRowsBesideIt) {
+  for (KvFormat format : kFormats) {
+    for (const Sizes& sizes : kAttendSizes) {
+      const AttendFixture fixture(kernels_.attention, format, sizes, engine_);
+      const Values together = fixture.attend(0, sizes.rows);
+      Values alone;
+      for (int r = 0; r < sizes.rows; ++r) {
+        const Values row = fixture.attend(r, 1);
+        alone.insert(alone.end(), row.begin(), row.end());
+      }
+      EXPECT_EQ(together, alone) << "format " << static_cast<int>(format) << ", " << sizes.rows
+                                 << " rows";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, VectorOps,
+                         testing::ValuesIn(available_kernels().begin(), available_kernels().end()),
+                         [](const auto& test) { return std::string(test.param->name); });
+
+}  // namespace
+}  // namespace cohort::kernels
