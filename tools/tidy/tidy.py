@@ -44,7 +44,7 @@ FENCES = {
     "kernels/": ["src/kernels/", "src/backend/cpu/", "bench/"],
     "boost/beast": ["src/net/"],
     "boost/": ["src/net/", "src/node/", "src/api/", "src/mesh/"],
-    "openssl/": ["src/net/", "src/base/", "src/hub/", "src/mesh/"],
+    "openssl/": ["src/net/", "src/base/", "src/hub/", "src/mesh/", "src/transport/"],
     "curl/": ["src/net/", "src/hub/"],
     "CLI/": ["src/cli/"],
     "toml++/": ["src/hub/", "src/cli/"],

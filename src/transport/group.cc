@@ -1,0 +1,364 @@
+#include "transport/group.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "transport/mesh.h"
+
+namespace cohort::transport {
+namespace {
+
+using Progress = Mesh::Progress;
+
+struct Range {
+  size_t first = 0, count = 0;
+};
+
+// What each of `parts` ranks sums in a reduce-scatter, in values: equal shares of whole wire groups.
+Range share_of(size_t values, int part, int parts) {
+  const size_t share = round_up(divide_up(values, static_cast<size_t>(parts)), kWireGroup);
+  const size_t first = std::min(values, share * static_cast<size_t>(part));
+  return {first, std::min(share, values - first)};
+}
+
+class MeshGroup final : public Group {
+ public:
+  // members[i] is the mesh rank of this group's rank i.
+  MeshGroup(Mesh& mesh, std::vector<int> members, const GroupOptions& options)
+      : mesh_(mesh), members_(std::move(members)), options_(options), parts_(members_.size()) {
+    const auto self = std::find(members_.begin(), members_.end(), mesh_.rank());
+    COHORT_CHECK(self != members_.end());
+    rank_ = static_cast<int>(self - members_.begin());
+  }
+
+  void own(std::unique_ptr<Mesh> mesh) { owned_mesh_ = std::move(mesh); }
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(members_.size()); }
+  Result<void> all_sum(std::span<float> values, Deadline deadline) override;
+  Result<void> all_gather(std::span<const std::byte> part, std::span<const size_t> sizes,
+                          std::span<std::byte> all, Deadline deadline) override;
+  Result<void> broadcast(int root, std::vector<std::byte>& bytes, Deadline deadline) override;
+  Result<void> send(int to, std::span<const std::byte> bytes, Deadline deadline) override;
+  Result<void> receive(int from, std::span<std::byte> out, Deadline deadline) override;
+  Result<void> barrier(Deadline deadline) override;
+  void abort(std::string_view reason) override {
+    mesh_.abort({Code::kUnavailable, std::string(reason)});
+  }
+  std::unique_ptr<Group> subset(std::span<const int> ranks) override;
+
+ private:
+  struct Inbound {
+    int member = 0;
+    std::span<std::byte> out;
+    size_t offset = 0;
+    bool done = false;
+  };
+  // A sum of what all members hold of one range of values. parts_ holds the pieces that are here.
+  struct Reduction {
+    std::span<const std::byte> own;  // this rank's part, encoded
+    std::span<float> sums;
+    size_t first = 0;  // values summed so far
+    bool done = false;
+  };
+
+  bool is_direct(size_t wire_size) const;
+  Result<void> direct_sum(std::span<float> values, Deadline deadline);
+  Result<void> scattered_sum(std::span<float> values, Deadline deadline);
+  std::span<const std::byte> encoded(std::span<float> values);
+  std::span<const std::byte> wire_part(std::span<const std::byte> encoded, Range range) const;
+  Result<void> reduce(std::span<Outbound> outs, Reduction reduction, Deadline deadline);
+  Result<bool> pull_parts(const Reduction& reduction);
+  bool add_parts_here(std::span<const Outbound> outs, Reduction& reduction);
+  Result<void> exchange(Kind kind, std::span<Outbound> outs, std::span<Inbound> ins,
+                        Deadline deadline);
+  Result<bool> pull_into(Kind kind, Inbound& in);
+  Result<void> receive_broadcast(int root, std::vector<std::byte>& bytes, Deadline deadline);
+  Result<bool> push_all(Kind kind, std::span<Outbound> outs, bool& done);
+  std::vector<Outbound> to_others(std::span<const std::byte> bytes, size_t piece) const;
+
+  size_t piece_values(const Reduction& reduction) const {
+    return std::min(wire_piece_values(options_.wire), reduction.sums.size() - reduction.first);
+  }
+
+  Mesh& mesh_;
+  std::unique_ptr<Mesh> owned_mesh_;  // null in a subset
+  std::vector<int> members_;
+  int rank_ = 0;
+  GroupOptions options_;
+  std::vector<std::byte> encoded_;
+  std::vector<const std::byte*> parts_;  // by member, of the piece being summed
+};
+
+std::vector<Outbound> MeshGroup::to_others(std::span<const std::byte> bytes, size_t piece) const {
+  std::vector<Outbound> outs;
+  for (int m = 0; m < size(); ++m) {
+    if (m != rank_)
+      outs.push_back({.rank = members_[static_cast<size_t>(m)], .bytes = bytes, .piece = piece});
+  }
+  return outs;
+}
+
+// Direct: one trip, (n-1) S bytes out of each rank. Reduce-scatter and all-gather: two trips, 2 (n-1)/n S bytes. The
+// first is faster while the bytes it sends more, (n-1)(n-2)/n S, take less than a trip.
+bool MeshGroup::is_direct(size_t wire_size) const {
+  const auto n = static_cast<size_t>(size());
+  return n == 2 || (n - 1) * (n - 2) * wire_size <= n * options_.bytes_per_latency;
+}
+
+Result<void> MeshGroup::all_sum(std::span<float> values, Deadline deadline) {
+  if (size() == 1) return {};
+  return is_direct(wire_bytes(options_.wire, values.size())) ? direct_sum(values, deadline)
+                                                             : scattered_sum(values, deadline);
+}
+
+std::span<const std::byte> MeshGroup::encoded(std::span<float> values) {
+  if (options_.wire == Wire::kF32) return std::as_bytes(values);
+  encoded_.resize(std::max(encoded_.size(), wire_bytes(options_.wire, values.size())));
+  encode(options_.wire, values, encoded_.data());
+  return std::span(encoded_).first(wire_bytes(options_.wire, values.size()));
+}
+
+Result<void> MeshGroup::direct_sum(std::span<float> values, Deadline deadline) {
+  const std::span<const std::byte> own = encoded(values);
+  std::vector<Outbound> outs =
+      to_others(own, wire_bytes(options_.wire, wire_piece_values(options_.wire)));
+  return reduce(outs, {.own = own, .sums = values}, deadline);
+}
+
+// `range` starts at a whole wire group.
+std::span<const std::byte> MeshGroup::wire_part(std::span<const std::byte> encoded,
+                                                Range range) const {
+  return encoded.subspan(wire_bytes(options_.wire, range.first),
+                         wire_bytes(options_.wire, range.count));
+}
+
+Result<void> MeshGroup::scattered_sum(std::span<float> values, Deadline deadline) {
+  const Wire wire = options_.wire;
+  const std::span<const std::byte> all = encoded(values);
+  const Range mine = share_of(values.size(), rank_, size());
+  const std::span<float> sums = values.subspan(mine.first, mine.count);
+  std::vector<Outbound> outs = to_others({}, wire_bytes(wire, wire_piece_values(wire)));
+  for (Outbound& out : outs) {
+    const auto member = std::find(members_.begin(), members_.end(), out.rank) - members_.begin();
+    out.bytes = wire_part(all, share_of(values.size(), static_cast<int>(member), size()));
+  }
+  COHORT_TRY_VOID(reduce(outs, {.own = wire_part(all, mine), .sums = sums}, deadline));
+
+  // The sums travel, and count, as the wire makes them. For kF32 `all` is `values` itself.
+  std::byte* gathered =
+      wire == Wire::kF32 ? std::as_writable_bytes(values).data() : encoded_.data();
+  if (wire != Wire::kF32) encode(wire, sums, gathered + wire_bytes(wire, mine.first));
+  outs = to_others(wire_part(all, mine), kMaxMessageBytes);
+  std::vector<Inbound> ins;
+  for (int m = 0; m < size(); ++m) {
+    const std::span<const std::byte> part = wire_part(all, share_of(values.size(), m, size()));
+    if (m != rank_)
+      ins.push_back({.member = m, .out = {gathered + (part.data() - all.data()), part.size()}});
+  }
+  COHORT_TRY_VOID(exchange(Kind::kAllSum, outs, ins, deadline));
+  if (wire != Wire::kF32) decode(wire, gathered, values);
+  return {};
+}
+
+Result<bool> MeshGroup::push_all(Kind kind, std::span<Outbound> outs, bool& done) {
+  bool moved = false;
+  done = true;
+  for (Outbound& out : outs) {
+    COHORT_TRY(const bool pushed, mesh_.push(kind, out));
+    moved |= pushed;
+    done &= out.done;
+  }
+  return moved;
+}
+
+Result<void> MeshGroup::reduce(std::span<Outbound> outs, Reduction reduction, Deadline deadline) {
+  std::fill(parts_.begin(), parts_.end(), nullptr);
+  return mesh_.run(Kind::kAllSum, deadline, [&]() -> Result<Progress> {
+    bool sent_all = false;
+    COHORT_TRY(bool moved, push_all(Kind::kAllSum, outs, sent_all));
+    if (!reduction.done) {
+      COHORT_TRY(const bool pulled, pull_parts(reduction));
+      moved |= pulled | add_parts_here(outs, reduction);
+    }
+    if (sent_all && reduction.done) return Progress::kDone;
+    return moved ? Progress::kMoved : Progress::kStuck;
+  });
+}
+
+// Takes the next piece of those members whose piece is not here yet.
+Result<bool> MeshGroup::pull_parts(const Reduction& reduction) {
+  bool moved = false;
+  for (size_t m = 0; m < members_.size(); ++m) {
+    if (static_cast<int>(m) == rank_ || parts_[m] != nullptr) continue;
+    COHORT_TRY(const std::optional<InMessage> message, mesh_.pull(Kind::kAllSum, members_[m]));
+    if (!message) continue;
+    const size_t expected = wire_bytes(options_.wire, piece_values(reduction));
+    if (message->payload.size() != expected || message->total != reduction.own.size()) {
+      return mesh_.wrong_size(members_[m], *message, expected);
+    }
+    parts_[m] = message->payload.data();
+    moved = true;
+  }
+  return moved;
+}
+
+// Once a piece is here from all, and our own values of it have gone out (the sums take their place), adds it in one
+// pass over the links' memories.
+bool MeshGroup::add_parts_here(std::span<const Outbound> outs, Reduction& reduction) {
+  const size_t offset = wire_bytes(options_.wire, reduction.first);
+  const size_t count = piece_values(reduction);
+  const size_t end = offset + wire_bytes(options_.wire, count);
+  parts_[static_cast<size_t>(rank_)] = reduction.own.data() + offset;
+  const bool sent = std::all_of(outs.begin(), outs.end(),
+                                [&](const Outbound& o) { return o.done || o.offset >= end; });
+  for (size_t m = 0; m < members_.size(); ++m) {
+    if (!sent || (parts_[m] == nullptr && static_cast<int>(m) != rank_)) return false;
+  }
+  add_parts(options_.wire, parts_, reduction.sums.subspan(reduction.first, count));
+  for (size_t m = 0; m < members_.size(); ++m) {
+    if (static_cast<int>(m) != rank_) mesh_.release(members_[m]);
+    parts_[m] = nullptr;
+  }
+  reduction.first += count;
+  reduction.done = reduction.first == reduction.sums.size();
+  return true;
+}
+
+// Sends `outs` and receives `ins` at the same time.
+Result<void> MeshGroup::exchange(Kind kind, std::span<Outbound> outs, std::span<Inbound> ins,
+                                 Deadline deadline) {
+  return mesh_.run(kind, deadline, [&]() -> Result<Progress> {
+    bool done = false;
+    COHORT_TRY(bool moved, push_all(kind, outs, done));
+    for (Inbound& in : ins) {
+      COHORT_TRY(const bool pulled, pull_into(kind, in));
+      moved |= pulled;
+      done &= in.done;
+    }
+    if (done) return Progress::kDone;
+    return moved ? Progress::kMoved : Progress::kStuck;
+  });
+}
+
+Result<bool> MeshGroup::pull_into(Kind kind, Inbound& in) {
+  bool moved = false;
+  const int from = members_[static_cast<size_t>(in.member)];
+  while (!in.done) {
+    COHORT_TRY(const std::optional<InMessage> message, mesh_.pull(kind, from));
+    if (!message) break;
+    const size_t size = message->payload.size();
+    const bool starved = size == 0 && !in.out.empty();
+    if (message->total != in.out.size() || size > in.out.size() - in.offset || starved) {
+      return mesh_.wrong_size(from, *message, in.out.size() - in.offset);
+    }
+    if (size > 0) std::memcpy(in.out.data() + in.offset, message->payload.data(), size);
+    mesh_.release(from);
+    in.offset += size;
+    in.done = in.offset == in.out.size();
+    moved = true;
+  }
+  return moved;
+}
+
+Result<void> MeshGroup::all_gather(std::span<const std::byte> part, std::span<const size_t> sizes,
+                                   std::span<std::byte> all, Deadline deadline) {
+  COHORT_CHECK(sizes.size() == members_.size());
+  COHORT_CHECK(part.size() == sizes[static_cast<size_t>(rank_)]);
+  COHORT_CHECK(std::accumulate(sizes.begin(), sizes.end(), size_t{0}) == all.size());
+  std::vector<Inbound> ins;
+  size_t offset = 0;
+  for (int m = 0; m < size(); offset += sizes[static_cast<size_t>(m++)]) {
+    const std::span<std::byte> place = all.subspan(offset, sizes[static_cast<size_t>(m)]);
+    if (m != rank_) {
+      ins.push_back({.member = m, .out = place});
+    } else if (!part.empty()) {
+      std::memmove(place.data(), part.data(), part.size());
+    }
+  }
+  std::vector<Outbound> outs = to_others(part, kMaxMessageBytes);
+  return exchange(Kind::kAllGather, outs, ins, deadline);
+}
+
+Result<void> MeshGroup::broadcast(int root, std::vector<std::byte>& bytes, Deadline deadline) {
+  COHORT_CHECK(root >= 0 && root < size());
+  if (rank_ != root) return receive_broadcast(root, bytes, deadline);
+  COHORT_CHECK(bytes.size() <= kMaxBroadcastBytes);
+  std::vector<Outbound> outs = to_others(bytes, kMaxMessageBytes);
+  return exchange(Kind::kBroadcast, outs, {}, deadline);
+}
+
+Result<void> MeshGroup::receive_broadcast(int root, std::vector<std::byte>& bytes,
+                                          Deadline deadline) {
+  const int from = members_[static_cast<size_t>(root)];
+  Inbound in{.member = root};
+  return mesh_.run(Kind::kBroadcast, deadline, [&]() -> Result<Progress> {
+    if (in.offset == 0) {  // the first message tells the size
+      COHORT_TRY(const std::optional<InMessage> first, mesh_.pull(Kind::kBroadcast, from));
+      if (!first) return Progress::kStuck;
+      const bool starved = first->payload.empty() && first->total > 0;
+      if (first->total > kMaxBroadcastBytes || starved) {
+        return mesh_.wrong_size(from, *first, kMaxBroadcastBytes);
+      }
+      bytes.resize(first->total);
+      std::copy(first->payload.begin(), first->payload.end(), bytes.begin());
+      mesh_.release(from);
+      in.out = bytes;
+      in.offset = first->payload.size();
+      in.done = in.offset == bytes.size();
+      return in.done ? Progress::kDone : Progress::kMoved;
+    }
+    COHORT_TRY(const bool moved, pull_into(Kind::kBroadcast, in));
+    if (in.done) return Progress::kDone;
+    return moved ? Progress::kMoved : Progress::kStuck;
+  });
+}
+
+Result<void> MeshGroup::send(int to, std::span<const std::byte> bytes, Deadline deadline) {
+  COHORT_CHECK(to >= 0 && to < size() && to != rank_);
+  Outbound out{.rank = members_[static_cast<size_t>(to)], .bytes = bytes};
+  return exchange(Kind::kPoint, {&out, 1}, {}, deadline);
+}
+
+Result<void> MeshGroup::receive(int from, std::span<std::byte> out, Deadline deadline) {
+  COHORT_CHECK(from >= 0 && from < size() && from != rank_);
+  Inbound in{.member = from, .out = out};
+  return exchange(Kind::kPoint, {}, {&in, 1}, deadline);
+}
+
+Result<void> MeshGroup::barrier(Deadline deadline) {
+  std::vector<Outbound> outs = to_others({}, kMaxMessageBytes);
+  std::vector<Inbound> ins;
+  for (int m = 0; m < size(); ++m) {
+    if (m != rank_) ins.push_back({.member = m});
+  }
+  return exchange(Kind::kBarrier, outs, ins, deadline);
+}
+
+std::unique_ptr<Group> MeshGroup::subset(std::span<const int> ranks) {
+  std::vector<int> members;
+  for (int rank : ranks) {
+    COHORT_CHECK(rank >= 0 && rank < size());
+    members.push_back(members_[static_cast<size_t>(rank)]);
+  }
+  return std::make_unique<MeshGroup>(mesh_, std::move(members), options_);
+}
+
+}  // namespace
+
+std::unique_ptr<Group> make_group(int rank, std::vector<std::unique_ptr<Link>> links,
+                                  const GroupOptions& options) {
+  std::vector<int> everyone(links.size());
+  std::iota(everyone.begin(), everyone.end(), 0);
+  auto mesh =
+      std::make_unique<Mesh>(rank, std::move(links),
+                             MeshOptions{.spin_time = options.spin_time, .cancel = options.cancel});
+  auto group = std::make_unique<MeshGroup>(*mesh, std::move(everyone), options);
+  group->own(std::move(mesh));
+  return group;
+}
+
+}  // namespace cohort::transport

@@ -1,0 +1,31 @@
+// All ranks of a group inside one process, each to be used by a thread of its own: for `cohort verify --ranks`, for
+// tests and for measurements.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "transport/cipher.h"
+#include "transport/group.h"
+
+namespace cohort::transport {
+
+enum class LinkType { kTcp, kShm };
+
+struct LocalGroupOptions {
+  int size = 1;
+  LinkType type = LinkType::kShm;
+  std::optional<LinkKey> secret;  // of TCP links
+  GroupOptions group;
+};
+
+// links[a][b] leads from rank a to rank b over loopback or shared memory.
+using LinkTable = std::vector<std::vector<std::unique_ptr<Link>>>;
+Result<LinkTable> make_local_links(const LocalGroupOptions& options);
+
+// groups[r] is rank r's.
+Result<std::vector<std::unique_ptr<Group>>> make_local_groups(const LocalGroupOptions& options);
+
+}  // namespace cohort::transport

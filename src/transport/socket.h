@@ -1,0 +1,41 @@
+// Connected sockets for links: made here, by deadline, without exceptions. Addresses are numeric ("127.0.0.1", "::1").
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/result.h"
+#include "transport/deadline.h"
+#include "transport/fd.h"
+
+namespace cohort::transport {
+
+struct SocketAddress {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;  // 0 when listening: any free one
+};
+
+Result<UniqueFd> listen_tcp(const SocketAddress& address);
+Result<SocketAddress> local_address(const UniqueFd& socket);
+Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline);
+// Tries again while nobody listens there yet, until the deadline.
+Result<UniqueFd> connect_tcp(const SocketAddress& address, Deadline deadline);
+
+// Both ends of one connection inside this process (or for a child made by fork).
+Result<std::pair<UniqueFd, UniqueFd>> tcp_pair();
+Result<std::pair<UniqueFd, UniqueFd>> unix_pair();
+
+// All of the bytes or an error: kUnavailable when the peer closes, kTimeout at the deadline.
+Result<void> write_fully(const UniqueFd& socket, std::span<const std::byte> bytes,
+                         Deadline deadline);
+Result<void> read_fully(const UniqueFd& socket, std::span<std::byte> out, Deadline deadline);
+
+// What differs between systems (socket_options_<system>.cc).
+extern const int kSendFlags;   // never a SIGPIPE, never a wait
+void tune_tcp_socket(int fd);  // no Nagle, prompt ACKs, a silent peer noticed in about two seconds
+void tune_socket(int fd);      // non-blocking, closed on exec, no SIGPIPE
+
+}  // namespace cohort::transport
