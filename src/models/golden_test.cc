@@ -16,6 +16,8 @@ namespace fs = std::filesystem;
 
 const fs::path kFixtures = fs::path(COHORT_SOURCE_DIR) / "tests/data/models";
 
+constexpr double kFastTolerance = 0.5;  // logits have a standard deviation of 2 to 3
+
 std::unique_ptr<backend::Backend> exact_backend() {
   return backend::make_cpu_backend({.threads = 1, .math = backend::Math::kF32});
 }
@@ -54,20 +56,31 @@ TEST_P(GoldenLogits, AreMetWholeChunkedAndThroughAReusedPrefix) {
   fmt::print("{}: max_abs {:.2e}\n", GetParam(), largest);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenLogits,
-                         ::testing::Values("llama-bf16", "llama-q3", "llama-q4", "llama-q5",
-                                           "llama-q6", "llama-q8", "llama-mxfp4", "llama-nvfp4",
-                                           "mistral-q4", "ministral3-bf16", "ministral3-q4",
-                                           "qwen2-bf16", "qwen2-q4", "qwen2-q8", "qwen3-bf16",
-                                           "qwen3-q4", "qwen3-q8", "qwen3_moe-bf16", "qwen3_moe-q4",
-                                           "qwen3_moe-q8", "deepseek_v3-bf16", "deepseek_v3-q4",
-                                           "deepseek_v3-q8", "kimi_k2-bf16", "kimi_k2-q4g32",
-                                           "gpt_oss-bf16", "gpt_oss-mxfp4q8", "gpt_oss-q4g32"),
-                         [](const auto& fixture) {
-                           std::string name = fixture.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+// Reduced precision may move single rows far where a router's choice is a near-tie, so rows are judged by their median.
+class FastLogits : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(FastLogits, StayNear) {
+  const auto backend = backend::make_cpu_backend({.threads = 1, .math = backend::Math::kFast});
+  const auto report = verify_checkpoint(kFixtures / GetParam(), *backend, backend::KvType::kF16,
+                                        {.tolerance = kFastTolerance, .judge_by_median = true});
+  ASSERT_TRUE(report) << report.error().message;
+  fmt::print("{}: {}\n", GetParam(), dump_json(to_json(*report)));
+  EXPECT_TRUE(report->pass);
+}
+
+const auto kAll = ::testing::Values(
+    "llama-bf16", "llama-q3", "llama-q4", "llama-q5", "llama-q6", "llama-q8", "llama-mxfp4",
+    "llama-nvfp4", "mistral-q4", "ministral3-bf16", "ministral3-q4", "qwen2-bf16", "qwen2-q4",
+    "qwen2-q8", "qwen3-bf16", "qwen3-q4", "qwen3-q8", "qwen3_moe-bf16", "qwen3_moe-q4",
+    "qwen3_moe-q8", "deepseek_v3-bf16", "deepseek_v3-q4", "deepseek_v3-q8", "kimi_k2-bf16",
+    "kimi_k2-q4g32", "gpt_oss-bf16", "gpt_oss-mxfp4q8", "gpt_oss-q4g32");
+std::string test_name(const ::testing::TestParamInfo<const char*>& fixture) {
+  std::string name = fixture.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(All, GoldenLogits, kAll, test_name);
+INSTANTIATE_TEST_SUITE_P(All, FastLogits, kAll, test_name);
 
 TEST(Golden, VerifiesAFolderInOneCall) {
   const auto backend = exact_backend();
