@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 const fs::path kFixtures = fs::path(COHORT_SOURCE_DIR) / "tests/data/models";
 
-constexpr double kFastTolerance = 0.5;  // logits have a standard deviation of 2 to 3
+constexpr double kFastTolerance = 0.35;  // logits have a standard deviation of 2 to 3
 
 std::unique_ptr<backend::Backend> exact_backend() {
   return backend::make_cpu_backend({.threads = 1, .math = backend::Math::kF32});
@@ -56,7 +56,6 @@ TEST_P(GoldenLogits, AreMetWholeChunkedAndThroughAReusedPrefix) {
   fmt::print("{}: max_abs {:.2e}\n", GetParam(), largest);
 }
 
-// Reduced precision may move single rows far where a router's choice is a near-tie, so rows are judged by their median.
 class FastLogits : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(FastLogits, StayNear) {
@@ -64,8 +63,7 @@ TEST_P(FastLogits, StayNear) {
   const auto report = verify_checkpoint(kFixtures / GetParam(), *backend, backend::KvType::kF16,
                                         {.tolerance = kFastTolerance, .judge_by_median = true});
   ASSERT_TRUE(report) << report.error().message;
-  fmt::print("{}: {}\n", GetParam(), dump_json(to_json(*report)));
-  EXPECT_TRUE(report->pass);
+  EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
 }
 
 const auto kAll = ::testing::Values(
