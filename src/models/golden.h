@@ -31,8 +31,8 @@ Result<Golden> read_golden(const std::filesystem::path& folder);
 
 struct GoldenOptions {
   int32_t chunk = 0;  // rows of prefill a step; 0: all at once
-  bool reuse_prefix =
-      false;  // another sequence computes the prompt's front; this one takes over its pages
+  // Another sequence computes the prompt's front; this one takes over its pages.
+  bool reuse_prefix = false;
   double tolerance = 1e-3;
   // For reduced precision, where a near-tie in a router may move single rows far and flip a greedy choice: only the
   // medians over rows have to be within tolerance.
