@@ -1,10 +1,18 @@
 #include "base/json.h"
 
+#include <algorithm>
+
 namespace cohort {
 namespace {
 
-// Depth is checked before parsing, so that hostile nesting costs one pass over the bytes and no stack.
-bool deeper_than(std::string_view text, int max_depth) {
+struct Extent {
+  int depth = 0;
+  size_t values = 1;
+};
+
+// Measured before parsing, so that hostile text costs one pass over the bytes and no stack or heap.
+Extent measure(std::string_view text) {
+  Extent extent;
   int depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -15,12 +23,15 @@ bool deeper_than(std::string_view text, int max_depth) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > max_depth) return true;
+      ++extent.values;
+      extent.depth = std::max(extent.depth, ++depth);
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if (c == ',') {
+      ++extent.values;
     }
   }
-  return false;
+  return extent;
 }
 
 // Remembers where parsing stopped; builds nothing.
@@ -50,8 +61,12 @@ struct ErrorPosition : nlohmann::json_sax<Json> {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
-  if (deeper_than(text, max_depth)) {
+  const Extent extent = measure(text);
+  if (extent.depth > max_depth) {
     return fail(Code::kInvalidArgument, "JSON is nested deeper than {} levels", max_depth);
+  }
+  if (extent.values > kMaxJsonValues) {
+    return fail(Code::kInvalidArgument, "JSON has more than {} values", kMaxJsonValues);
   }
   Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!value.is_discarded()) return value;

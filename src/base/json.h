@@ -31,8 +31,9 @@ namespace cohort {
 using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 64;
+inline constexpr size_t kMaxJsonValues = 4u << 20;  // a parsed value takes some ten times a short text's room
 
-// Parses text of bounded depth; never throws. kInvalidArgument names the byte where it went wrong.
+// Parses text of bounded depth and number of values; never throws. kInvalidArgument names the byte where it went wrong.
 Result<Json> parse_json(std::string_view text, int max_depth = kMaxJsonDepth);
 
 // Compact text; bytes that are not UTF-8 become U+FFFD.

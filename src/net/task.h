@@ -1,6 +1,6 @@
 // Coroutines of the loop thread. A Task starts when it is awaited or spawned; every spawned one belongs to a TaskGroup.
 // Cancelling never throws: the wait that is under way ends with "cancelled", and so does every later one.
-// Give names to values that go into a co_await expression: g++ 12 destroys a braced temporary there twice.
+// Name what goes into a co_await expression: g++ 12 mishandles temporaries of aggregates there (destroys them twice).
 #pragma once
 
 #include <chrono>

@@ -88,10 +88,11 @@ class NodeTest : public ::testing::Test {
 
   // Polls a condition on the loop: what the fake runner reports comes a moment later.
   net::Task<bool> eventually(std::function<bool()> condition) {
+    net::Notification pause(loop_.get_executor());
     const net::TimePoint deadline = net::Clock::now() + kLongEnough;
     while (!condition()) {
       if (net::Clock::now() > deadline) co_return false;
-      co_await net::sleep_until(net::Clock::now() + milliseconds(1));
+      co_await pause.wait(net::Clock::now() + milliseconds(1));
     }
     co_return true;
   }
