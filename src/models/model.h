@@ -36,7 +36,8 @@ struct ModelInfo {
   bool last_stage = true;     // gives logits
 };
 
-// Weights live in the backend that was passed to make_model(), which must outlive the model. One thread.
+// Weights live in the backend that was passed to make_model(), which must outlive the model; the embedding table stays in
+// the checkpoint's mapping, which must outlive it too. One thread.
 class Model {
  public:
   virtual ~Model() = default;
