@@ -70,6 +70,15 @@ inline void store_totals(const Totals<kRows>& totals, const PackedMatrix& w, int
   }
 }
 
+// Codes as integer dot products take them: less code_offset().
+template <CodeKind kKind>
+inline void unpack_for_dots(const std::byte* unit, int part, U32 (&quads)[kQuadsAUnit]) {
+  unpack<kKind>(unit, part, quads);
+  if constexpr (kKind == CodeKind::kU8 && kByteOffset == 128) {
+    COHORT_UNROLL for (int i = 0; i < kQuadsAUnit; ++i) quads[i] = quads[i] ^ splat(0x80808080);
+  }
+}
+
 // What makes up for the offset of the codes, over one or both halves of a group.
 template <CodeKind kKind, int kFirstHalf, int kHalves>
 inline U32 dot_start(const QuantizedGroup& x) {
@@ -107,7 +116,7 @@ inline void decode_affine(const PackedFormat& format, const PanelLayout& layout,
     for (; at < scales; at += layout.unit_bytes, x += kRows) {
       for (int part = 0; part < kParts; ++part) {
         U32 quads[kQuadsAUnit];
-        unpack<kKind>(at, part, quads);
+        unpack_for_dots<kKind>(at, part, quads);
         add_dots<kKind, 0, kQuadsAUnit>(quads, x, block.at[part]);
       }
       COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] += x[r].sum;
@@ -137,7 +146,7 @@ inline void decode_fp4_unit(const Unit& at, const QuantizedGroup* x, Totals<kRow
   const F32 half = broadcast(0.5f);
   for (int part = 0; part < kParts; ++part) {
     U32 quads[kQuadsAUnit];
-    unpack<kKind>(at.codes, part, quads);
+    unpack_for_dots<kKind>(at.codes, part, quads);
     const std::byte* scales = at.scales + part * kLanes;
     Totals<kRows> sums;
     clear(sums);
