@@ -34,8 +34,10 @@ Result<void> write_fully(const UniqueFd& socket, std::span<const std::byte> byte
 Result<void> read_fully(const UniqueFd& socket, std::span<std::byte> out, Deadline deadline);
 
 // What differs between systems (socket_options_<system>.cc).
-extern const int kSendFlags;   // never a SIGPIPE, never a wait
-void tune_tcp_socket(int fd);  // no Nagle, prompt ACKs, a silent peer noticed in about two seconds
-void tune_socket(int fd);      // non-blocking, closed on exec, no SIGPIPE
+extern const int kSendFlags;  // never a SIGPIPE, never a wait
+void tune_socket(int fd);     // non-blocking, closed on exec, no SIGPIPE
+void tune_tcp_socket(
+    int fd);  // no Nagle, prompt ACKs, a silent idle peer dropped in about three seconds
+bool peer_is_silent(int fd);  // what was sent stays unacknowledged: about 1.5 s on a local network
 
 }  // namespace cohort::transport

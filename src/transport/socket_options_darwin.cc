@@ -9,6 +9,8 @@ namespace cohort::transport {
 namespace {
 
 constexpr int kKeepaliveSeconds = 1;
+constexpr int kKeepaliveProbes = 2;
+constexpr int kRetransmitSeconds = 2;
 
 void set(int fd, int level, int option, int value) {
   setsockopt(fd, level, option, &value,
@@ -30,7 +32,12 @@ void tune_tcp_socket(int fd) {
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPALIVE, kKeepaliveSeconds);
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveSeconds);
-  set(fd, IPPROTO_TCP, TCP_KEEPCNT, 1);
+  set(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  set(fd, IPPROTO_TCP, TCP_RXT_CONNDROPTIME, kRetransmitSeconds);
 }
+
+bool peer_is_silent(int) {
+  return false;
+}  // the system drops such a connection by itself, as tuned above
 
 }  // namespace cohort::transport

@@ -9,7 +9,10 @@ namespace cohort::transport {
 namespace {
 
 constexpr int kKeepaliveSeconds = 1;
-constexpr int kSilenceMs = 1500;  // unacknowledged for so long: the path or the peer is dead
+constexpr int kKeepaliveProbes = 2;
+constexpr int kMaxRetransmits =
+    3;  // in a row: 0.2 + 0.4 + 0.8 s on a local network, longer where round trips are
+constexpr int kMaxWindowProbes = 4;
 
 void set(int fd, int level, int option, int value) {
   setsockopt(fd, level, option, &value,
@@ -31,7 +34,15 @@ void tune_tcp_socket(int fd) {
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveSeconds);
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveSeconds);
-  set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kSilenceMs);
+  set(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+}
+
+// Not TCP_USER_TIMEOUT: that also ends a connection whose peer answers but is too busy to read for a while.
+bool peer_is_silent(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+  return info.tcpi_retransmits >= kMaxRetransmits || info.tcpi_probes >= kMaxWindowProbes;
 }
 
 }  // namespace cohort::transport

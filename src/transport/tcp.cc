@@ -233,6 +233,8 @@ Result<void> TcpLink::check() {
   }
   if (ended_ && last_kind != Kind::kLeave)
     return broken(Code::kUnavailable, "the connection was closed");
+  if (!ended_ && peer_is_silent(socket_.get()))
+    return broken(Code::kUnavailable, "does not answer any more");
   return {};
 }
 

