@@ -1,0 +1,220 @@
+// `cohort bench`: prefill and decode of one model on this machine, beside the limits measured in the same run.
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/machine_limits.h"
+#include "base/bytes.h"
+#include "cli/commands.h"
+#include "cli/model_store.h"
+#include "cli/terminal.h"
+#include "runner/loaded_model.h"
+
+namespace cohort::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int32_t kChunkRows = 512;
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+double seconds_since(Clock::time_point started) {
+  return std::chrono::duration<double>(Clock::now() - started).count();
+}
+
+// Drives the model directly: `streams` sequences side by side, each in KV pages of its own.
+class Drive {
+ public:
+  Drive(runner::LoadedModel& loaded, int32_t streams, int32_t positions)
+      : loaded_(loaded),
+        vocab_(loaded.model->info().vocab_size),
+        pages_(divide_up(positions, backend::kPageTokens)) {
+    positions_.assign(static_cast<size_t>(streams), 0);
+    logits_.resize(static_cast<size_t>(streams) * static_cast<size_t>(vocab_));
+  }
+
+  // `rows` more tokens on each stream, in chunks; logits of the last one.
+  Result<void> advance(int32_t rows) {
+    for (int32_t done = 0; done < rows; done += kChunkRows) {
+      COHORT_TRY_VOID(step(std::min(kChunkRows, rows - done)));
+    }
+    return {};
+  }
+  void rewind() { std::fill(positions_.begin(), positions_.end(), 0); }
+
+ private:
+  Result<void> step(int32_t rows) {
+    backend::StepPlan plan;
+    for (size_t stream = 0; stream < positions_.size(); ++stream) {
+      backend::SequenceRun run{.first_row = static_cast<int32_t>(plan.tokens.size()),
+                               .rows = rows,
+                               .first_position = positions_[stream]};
+      run.pages.resize(static_cast<size_t>(pages_));
+      std::iota(run.pages.begin(), run.pages.end(), static_cast<int32_t>(stream) * pages_);
+      for (int32_t row = 0; row < rows; ++row)
+        plan.tokens.push_back((positions_[stream] + row) % vocab_);
+      positions_[stream] += rows;
+      plan.runs.push_back(std::move(run));
+      plan.logits_rows.push_back(static_cast<int32_t>(plan.tokens.size()) - 1);
+    }
+    backend::Backend& backend = *loaded_.backend;
+    backend.begin_step(plan);
+    return backend.read(loaded_.model->forward(backend, plan, {}), logits_);
+  }
+
+  runner::LoadedModel& loaded_;
+  const int32_t vocab_;
+  const int32_t pages_;  // of one stream
+  std::vector<int32_t> positions_;
+  std::vector<float> logits_;
+};
+
+struct Samples {
+  std::vector<double> prefill, decode;  // tokens/s, of all streams together
+  double ttft_ms = 0;
+};
+
+Result<Samples> measure(runner::LoadedModel& loaded, const BenchOptions& options, int32_t streams,
+                        Progress& progress) {
+  Drive drive(loaded, streams, options.pp + options.tg);
+  Samples samples;
+  std::vector<double> first;
+  for (int32_t repeat = -1; repeat < options.repeat; ++repeat) {  // one round to warm up
+    drive.rewind();
+    const auto started = Clock::now();
+    COHORT_TRY_VOID(drive.advance(options.pp));
+    const double prefill_s = seconds_since(started);
+    const auto decoding = Clock::now();
+    for (int32_t i = 0; i < options.tg; ++i) COHORT_TRY_VOID(drive.advance(1));
+    const double decode_s = seconds_since(decoding);
+    progress.update_count(repeat + 1, options.repeat, "runs");
+    if (repeat < 0) continue;
+    samples.prefill.push_back(streams * options.pp / prefill_s);
+    samples.decode.push_back(streams * options.tg / decode_s);
+    first.push_back(prefill_s * 1e3);
+  }
+  samples.ttft_ms = median(first);
+  return samples;
+}
+
+// Bytes a decoded token reads: all weights once (of a mixture, more than it does), and half the KV of the run on average.
+double bytes_per_token(const runner::LoadedModel& loaded, const BenchOptions& options) {
+  const double kv =
+      static_cast<double>(backend::kv_page_bytes(loaded.model->info().kv)) / backend::kPageTokens;
+  return static_cast<double>(loaded.backend->info().weight_bytes) +
+         kv * (options.pp + options.tg / 2.0);
+}
+
+// Multiply-adds a prompt token takes part in: every matrix but the embedding and the head (only the last row meets that),
+// of a mixture's experts those that are routed.
+double active_parameters(const formats::Checkpoint& checkpoint) {
+  const Json& config = checkpoint.config();
+  double routed = 0;
+  for (const char* key : {"num_experts_per_tok", "experts_per_token"}) {
+    if (config.contains(key) && config[key].is_number()) routed = config[key].get<double>();
+  }
+  constexpr std::string_view kSuffix = ".weight";
+  double parameters = 0;
+  for (const std::string& name : checkpoint.names()) {
+    if (!name.ends_with(kSuffix) || name.find("embed_tokens") != std::string::npos ||
+        name.starts_with("lm_head"))
+      continue;
+    const Result<MatrixView> view = checkpoint.matrix(name.substr(0, name.size() - kSuffix.size()));
+    if (!view || view->columns == 0) continue;
+    const bool heads =
+        name.find("embed_q") != std::string::npos || name.find("unembed_out") != std::string::npos;
+    const double copies = view->experts == 0     ? 1
+                          : heads || routed == 0 ? static_cast<double>(view->experts)
+                                                 : routed;
+    parameters += copies * static_cast<double>(view->rows) * static_cast<double>(view->columns);
+  }
+  return parameters;
+}
+
+Json result_json(const runner::LoadedModel& loaded, const BenchOptions& options, int32_t streams,
+                 const Samples& samples, const backend::MachineLimits& limits) {
+  const double decode = median(samples.decode);
+  const double prefill = median(samples.prefill);
+  const double read_per_s = decode / streams * bytes_per_token(loaded, options);
+  const double operations = 2.0 * active_parameters(loaded.checkpoint);
+  const double peak =
+      options.math == "fast" ? limits.fast_operations_per_s : limits.f32_operations_per_s;
+  return Json{{"model", options.model},
+              {"devices", 1},
+              {"sharding", "single"},
+              {"threads", options.threads},
+              {"concurrency", streams},
+              {"pp", options.pp},
+              {"tg", options.tg},
+              {"prefill_tokens_per_s", prefill},
+              {"decode_tokens_per_s", decode},
+              {"decode_read_limit_fraction", read_per_s / limits.read_bytes_per_s},
+              {"read_limit_gb_per_s", limits.read_bytes_per_s / 1e9},
+              {"prefill_peak_fraction", prefill * operations / peak},
+              {"ttft_ms", samples.ttft_ms},
+              {"weight_bytes", loaded.backend->info().weight_bytes},
+              {"samples", {{"prefill", samples.prefill}, {"decode", samples.decode}}},
+              {"cpu", loaded.backend->info().detail},
+              {"flags", options.math}};
+}
+
+void print_table(const Json& results) {
+  Table table({"STREAMS", "PREFILL tok/s", "OF PEAK", "DECODE tok/s", "OF READ LIMIT",
+               "READ LIMIT GB/s", "TTFT ms"});
+  for (const Json& r : results) {
+    table.add({dump_json(r["concurrency"]),
+               fmt::format("{:.1f}", r["prefill_tokens_per_s"].get<double>()),
+               fmt::format("{:.0f}%", r["prefill_peak_fraction"].get<double>() * 100),
+               fmt::format("{:.1f}", r["decode_tokens_per_s"].get<double>()),
+               fmt::format("{:.0f}%", r["decode_read_limit_fraction"].get<double>() * 100),
+               fmt::format("{:.1f}", r["read_limit_gb_per_s"].get<double>()),
+               fmt::format("{:.1f}", r["ttft_ms"].get<double>())});
+  }
+  fmt::print("{}", table.to_string(wants_colour(1)));
+}
+
+Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
+  COHORT_TRY(const std::string source, model_source(store, options.model));
+  const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
+  runner::LoadCommand command{.model = source,
+                              .model_name = options.model,
+                              .context_length = options.pp + options.tg,
+                              .max_sequences = most,
+                              .threads = options.threads,
+                              .math = options.math};
+  COHORT_TRY(runner::LoadedModel loaded, runner::load_model(command, {}));
+  options.threads = loaded.backend->info().threads;
+  Json results = Json::array();
+  for (const int32_t streams : options.concurrency) {
+    if (streams < 1) return fail(Code::kInvalidArgument, "--concurrency {}: at least 1", streams);
+    const backend::MachineLimits limits = backend::measure_machine_limits(options.threads);
+    Progress progress(fmt::format("{} with {} streams", options.model, streams));
+    COHORT_TRY(const Samples samples, measure(loaded, options, streams, progress));
+    results.push_back(result_json(loaded, options, streams, samples, limits));
+  }
+  return results;
+}
+
+}  // namespace
+
+int bench(const Common& common, const StoreOptions& store, const BenchOptions& options) {
+  const Result<Json> results = bench_or_fail(store, options);
+  if (!results) return report(results.error());
+  if (common.json) {
+    fmt::print("{}\n", results->dump(2));
+  } else {
+    fmt::print("{}: {}, {} prompt tokens, {} generated, medians of {} runs\n", options.model,
+               (*results)[0]["cpu"].get<std::string>(), options.pp, options.tg, options.repeat);
+    print_table(*results);
+  }
+  return kExitFine;
+}
+
+}  // namespace cohort::cli

@@ -1,0 +1,93 @@
+// The commands, as values in and an exit code out (terminal.h). main.cc fills the options from flags, environment and
+// config file; each function does its command and reports its own errors on stderr.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cohort::cli {
+
+// Which device a command talks to, and how results are printed.
+struct Common {
+  std::string api = "http://127.0.0.1:52415";  // --api, COHORT_API
+  bool api_given = false;
+  bool json = false;
+  std::string api_key;  // COHORT_API_KEY
+};
+
+// Where models are kept; the same for every command and the daemon.
+struct StoreOptions {
+  std::filesystem::path data_dir;  // empty: the platform's place
+  std::vector<std::filesystem::path> models_dirs;
+  bool offline = false;
+};
+
+struct RunOptions {
+  std::string model;
+  std::optional<std::string>
+      prompt;  // none: interactive, or standard input when it is not a terminal
+  std::optional<std::string> system;
+  std::optional<int32_t> max_tokens;
+  std::optional<double> temperature;
+  std::optional<uint64_t> seed;
+  bool stats = false;
+};
+int run(const Common& common, const StoreOptions& store, const RunOptions& options);
+
+// Instances.
+struct PlaceOptions {
+  std::string model;
+  int32_t context = 0;
+  int32_t concurrency = 0;
+  bool wait = false;
+};
+int place(const Common& common, const PlaceOptions& options);
+int ps(const Common& common);
+int stop(const Common& common, const std::string& instance_or_model);
+int devices(const Common& common);
+
+// Models on disk and on the hub.
+int ls(const Common& common, const StoreOptions& store);
+int show(const Common& common, const StoreOptions& store, const std::string& model);
+int search(const Common& common, const StoreOptions& store, const std::string& query);
+int pull(const Common& common, const StoreOptions& store, const std::string& model);
+int rm(const Common& common, const StoreOptions& store, const std::string& model);
+int import(const Common& common, const StoreOptions& store, const std::filesystem::path& from);
+
+// Work on a model without a device.
+struct VerifyOptions {
+  std::filesystem::path folder;
+  std::string math = "f32";
+  int32_t chunk = 0;  // 0: prefill in one go
+  double tolerance = 1e-3;
+  bool tolerance_given = false;
+  int32_t threads = 0;
+};
+int verify(const Common& common, const VerifyOptions& options);
+
+struct BenchOptions {
+  std::string model;
+  int32_t pp = 512;
+  int32_t tg = 128;
+  std::vector<int32_t> concurrency = {1};
+  int32_t repeat = 5;
+  int32_t threads = 0;
+  std::string math = "fast";
+};
+int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
+
+struct TokenizeOptions {
+  std::string model;
+  std::optional<std::string> text;  // none: standard input
+  bool decode = false;              // the text is ids
+};
+int tokenize(const Common& common, const StoreOptions& store, const TokenizeOptions& options);
+int render_template(const Common& common, const StoreOptions& store, const std::string& model,
+                    const std::filesystem::path& request);
+
+int version(const Common& common);
+
+}  // namespace cohort::cli

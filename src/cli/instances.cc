@@ -1,0 +1,118 @@
+// Commands about running instances and devices: ps, place, stop, devices.
+#include "base/bytes.h"
+#include "cli/api_client.h"
+#include "cli/commands.h"
+#include "cli/terminal.h"
+
+namespace cohort::cli {
+namespace {
+
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return "-";
+  return found->is_string() ? found->get<std::string>() : dump_json(*found);
+}
+
+std::string rate_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number() || found->get<double>() <= 0) return "-";
+  return fmt::format("{:.1f}", found->get<double>());
+}
+
+std::string bytes_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number()) return "-";
+  return format_bytes(found->get<uint64_t>());
+}
+
+std::string joined(const Json& array) {
+  std::string text;
+  for (const Json& item : array) {
+    if (!text.empty()) text += ",";
+    text += item.is_string() ? item.get<std::string>() : dump_json(item);
+  }
+  return text.empty() ? "-" : text;
+}
+
+int print_json(const Json& value) {
+  fmt::print("{}\n", value.dump(2, ' ', false, Json::error_handler_t::replace));
+  return kExitFine;
+}
+
+std::string short_id(const std::string& id) { return id.substr(0, 12); }
+
+void print_links(const Json& devices) {
+  Table table({"FROM", "TO", "TRANSPORT", "ADDRESS", "RTT p50", "RTT p99", "MBIT/S"});
+  bool any = false;
+  for (const Json& device : devices) {
+    for (const Json& link : device.value("links", Json::array())) {
+      any = true;
+      table.add({text_of(device, "name"), short_id(text_of(link, "peer")),
+                 text_of(link, "transport"), text_of(link, "address"),
+                 rate_of(link, "rtt_us_p50") + " us", rate_of(link, "rtt_us_p99") + " us",
+                 rate_of(link, "bandwidth_mbit_per_s")});
+    }
+  }
+  if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
+}
+
+}  // namespace
+
+int ps(const Common& common) {
+  const Result<Json> instances = ApiClient(common).get("/cohort/instances");
+  if (!instances) return report(instances.error());
+  if (common.json) return print_json(*instances);
+  Table table({"INSTANCE", "MODEL", "STATE", "SHARDING", "DEVICES", "PREDICTED", "ACHIEVED",
+               "HEALS", "NOTE"});
+  for (const Json& instance : *instances) {
+    table.add({short_id(text_of(instance, "instance")), text_of(instance, "model"),
+               text_of(instance, "state"), text_of(instance, "sharding"),
+               std::to_string(instance.value("members", Json::array()).size()),
+               rate_of(instance, "predicted_decode_tokens_per_s"),
+               rate_of(instance, "achieved_decode_tokens_per_s"), text_of(instance, "heals"),
+               text_of(instance, "reason")});
+  }
+  fmt::print("{}", table.to_string(wants_colour(1)));
+  return kExitFine;
+}
+
+int place(const Common& common, const PlaceOptions& options) {
+  watch_interrupt();
+  Json body{{"model", options.model}, {"wait", options.wait}};
+  if (options.context > 0) body["context"] = options.context;
+  if (options.concurrency > 0) body["concurrency"] = options.concurrency;
+  const Result<Json> placed = ApiClient(common).post("/cohort/instances", body);
+  if (!placed) return report(placed.error());
+  if (common.json) return print_json(*placed);
+  fmt::print("{} {}\n", text_of(*placed, "instance"), text_of(*placed, "state"));
+  return kExitFine;
+}
+
+int stop(const Common& common, const std::string& instance_or_model) {
+  const Result<Json> stopped =
+      ApiClient(common).remove("/cohort/instances/" + encode_path(instance_or_model));
+  if (!stopped) return report(stopped.error());
+  if (common.json) return print_json(*stopped);
+  fmt::print("stopped {}\n", instance_or_model);
+  return kExitFine;
+}
+
+int devices(const Common& common) {
+  const Result<Json> listed = ApiClient(common).get("/cohort/devices");
+  if (!listed) return report(listed.error());
+  if (common.json) return print_json(*listed);
+  Table table({"DEVICE", "NAME", "STATE", "ROLE", "MEMORY", "AVAILABLE", "READ GB/S", "BACKENDS"});
+  for (const Json& device : *listed) {
+    std::string role = device.value("leader", false) ? "leader" : "member";
+    if (device.value("self", false)) role += " (this)";
+    table.add({short_id(text_of(device, "id")), text_of(device, "name"), text_of(device, "state"),
+               role, bytes_of(device, "memory_total_bytes"),
+               bytes_of(device, "memory_available_bytes"), rate_of(device, "read_gb_per_s"),
+               joined(device.value("backends", Json::array()))});
+  }
+  fmt::print("{}", table.to_string(wants_colour(1)));
+  print_links(*listed);
+  return kExitFine;
+}
+
+}  // namespace cohort::cli
