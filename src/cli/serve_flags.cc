@@ -78,6 +78,7 @@ Result<api::ServeOptions> options_of(const ServeFlags& flags, const StoreOptions
   options.node.place = !flags.no_worker;
   options.node.load.threads = flags.threads;
   options.node.load.kv_type = flags.kv_type;
+  options.node.load.math = flags.math;
   options.node.load.max_queued = flags.max_queued;
   if (!flags.memory_limit.empty()) {
     COHORT_TRY(options.node.memory_limit_bytes, parse_bytes(flags.memory_limit));
@@ -112,6 +113,9 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
       "for all models together, such as 8GiB; default what is available");
   add(command, "kv-type", flags.kv_type, "how keys and values are cached")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}));
+  add(command, "math", flags.math,
+      "f32: float32 throughout; fast: the machine's 8-bit and bf16 instructions")
+      ->check(CLI::IsMember({"f32", "fast"}));
   add(command, "idle-unload", flags.idle_unload,
       "an instance without requests ends after that; 0 = never");
   add(command, "cors-origin", flags.cors_origins,

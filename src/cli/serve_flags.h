@@ -22,6 +22,7 @@ struct ServeFlags {
   int32_t threads = 0;
   std::string memory_limit;
   std::string kv_type = "f16";
+  std::string math = "fast";
   bool no_worker = false;
   bool no_api = false;
   std::string idle_unload = "10m";

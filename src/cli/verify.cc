@@ -27,7 +27,8 @@ Json report_json(models::GoldenReport report, const VerifyOptions& options) {
             {"math", options.math},
             {"ranks", 1},
             {"sharding", "single"}};
-  for (const auto& [key, value] : to_json(report).items()) json[key] = value;
+  const Json figures = to_json(report);
+  for (const auto& [key, value] : figures.items()) json[key] = value;
   return json;
 }
 

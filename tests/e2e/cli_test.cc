@@ -51,7 +51,8 @@ TEST(Cli, TokenizeAndBack) {
   const CommandResult ids = run_cohort({"tokenize", "demo", "What is a lantern?", "--json"});
   ASSERT_EQ(ids.exit_code, 0) << ids.err;
   std::string numbers;
-  for (const Json& token : parse_json(ids.out).value()) numbers += dump_json(token["id"]) + " ";
+  const Json tokens = parse_json(ids.out).value();
+  for (const Json& token : tokens) numbers += dump_json(token["id"]) + " ";
   const CommandResult text = run_cohort({"tokenize", "demo", "--decode", numbers});
   EXPECT_EQ(text.out, "What is a lantern?\n");
 }
