@@ -117,7 +117,7 @@ class ApiTest : public ::testing::Test {
   bool eventually_running(int count) {
     return eventually([&] {
       const Json instance = only_instance();
-      return instance.is_object() && instance["runner"]["running"] == count;
+      return instance.is_object() && instance["running"] == count;
     });
   }
 

