@@ -1,0 +1,365 @@
+// The whole child in this process: frames go in at one end of a socket pair and come out of it again.
+#include "runner/runner.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "models/golden.h"
+#include "runner/frame_socket.h"
+
+namespace cohort::runner {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Answer {
+  std::string text;
+  std::vector<int32_t> tokens;
+  std::vector<SampledLogprobs> logprobs;
+  GenerateDelta last;
+  bool finished = false;
+};
+
+// The daemon's end. The runner ends with it.
+class Daemon {
+ public:
+  Daemon() {
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    socket_.emplace(ends[0]);
+    runner_ = std::thread([this, end = ends[1]] { exit_code_ = run_runner(end); });
+  }
+  ~Daemon() { exit_code(); }
+
+  int exit_code() {
+    if (socket_) socket_->shut_down();
+    return wait();
+  }
+  int wait() {
+    if (runner_.joinable()) runner_.join();
+    return exit_code_;
+  }
+
+  template <class T>
+  void send(FrameType type, const T& body) {
+    ASSERT_TRUE(socket_->send(type, body));
+  }
+  void send_raw(std::string_view bytes) { ASSERT_TRUE(socket_->write(bytes)); }
+
+  // The next frame that is no progress and no statistics; those are counted. nullopt: the runner closed.
+  std::optional<Frame> next() {
+    for (;;) {
+      auto frame = socket_->read();
+      EXPECT_TRUE(frame);
+      if (!frame || !*frame) return std::nullopt;
+      if ((*frame)->type == FrameType::kStats) {
+        stats = from_json<RunnerStats>((*frame)->body).value();
+        if (stats.running == 0 && wait_for_idle_) return std::nullopt;
+      } else if ((*frame)->type == FrameType::kProgress) {
+        progress = from_json<LoadProgress>((*frame)->body).value();
+      } else {
+        return std::move(*frame);
+      }
+    }
+  }
+
+  ReadyInfo load(const LoadCommand& command) {
+    send(FrameType::kLoad, command);
+    const auto frame = next();
+    EXPECT_TRUE(frame && frame->type == FrameType::kReady)
+        << (frame ? dump_json(frame->body) : "closed");
+    return from_json<ReadyInfo>(frame ? frame->body : Json::object()).value_or(ReadyInfo{});
+  }
+
+  std::optional<Failure> load_fails(const LoadCommand& command) {
+    send(FrameType::kLoad, command);
+    const auto frame = next();
+    if (!frame || frame->type != FrameType::kFailed) return std::nullopt;
+    return from_json<Failure>(frame->body).value();
+  }
+
+  void read_delta() {
+    const auto frame = next();
+    ASSERT_TRUE(frame);
+    ASSERT_EQ(frame->type, FrameType::kDelta);
+    auto delta = from_json<GenerateDelta>(frame->body);
+    ASSERT_TRUE(delta);
+    Answer& answer = answers[{delta->id, delta->choice}];
+    ASSERT_FALSE(answer.finished);
+    answer.text += delta->text;
+    answer.tokens.insert(answer.tokens.end(), delta->tokens.begin(), delta->tokens.end());
+    answer.logprobs.insert(answer.logprobs.end(), delta->logprobs.begin(), delta->logprobs.end());
+    answer.finished = !delta->finish_reason.empty();
+    answer.last = std::move(*delta);
+  }
+
+  const Answer& finish(uint64_t id, int32_t choice = 0) {
+    while (!answers[{id, choice}].finished && !::testing::Test::HasFatalFailure()) read_delta();
+    return answers[{id, choice}];
+  }
+
+  const Answer& ask(const GenerateRequest& request) {
+    send(FrameType::kGenerate, request);
+    return finish(request.id);
+  }
+
+  // Reads until the runner says that it runs nothing.
+  void wait_for_idle() {
+    wait_for_idle_ = true;
+    while (next()) {
+    }
+    wait_for_idle_ = false;
+  }
+
+  std::map<std::pair<uint64_t, int32_t>, Answer> answers;
+  RunnerStats stats;
+  LoadProgress progress;
+
+ private:
+  std::optional<FrameSocket> socket_;
+  std::thread runner_;
+  int exit_code_ = -1;
+  bool wait_for_idle_ = false;
+};
+
+LoadCommand demo() { return {.model = "demo", .model_name = "demo", .threads = 1}; }
+
+GenerateRequest chat(uint64_t id, std::string content) {
+  GenerateRequest request;
+  request.id = id;
+  request.messages = Json::array({{{"role", "user"}, {"content", std::move(content)}}});
+  return request;
+}
+
+constexpr const char* kLantern = "Light in a transparent protective case.";
+
+TEST(Runner, TheDemoModelAnswersAQuestion) {
+  Daemon daemon;
+  const ReadyInfo ready = daemon.load(demo());
+  EXPECT_EQ(ready.architecture, "llama");
+  EXPECT_EQ(ready.context_length, 1024);
+  EXPECT_EQ(ready.backend.rfind("cpu: ", 0), 0u);
+  EXPECT_GT(ready.weight_bytes, 4'000'000u);
+  EXPECT_GT(ready.kv_bytes, 0u);
+  EXPECT_EQ(daemon.progress.layers_loaded, daemon.progress.total_layers);
+  // Its generation_config.json says do_sample: false.
+  const Answer& answer = daemon.ask(chat(1, "What is a lantern?"));
+  EXPECT_EQ(answer.text, kLantern);
+  EXPECT_EQ(answer.last.finish_reason, "stop");
+  EXPECT_EQ(answer.last.prompt_tokens, 15);
+  EXPECT_EQ(answer.last.completion_tokens, 9);  // with the end-of-sequence token
+  daemon.wait_for_idle();
+  EXPECT_EQ(daemon.stats.running, 0);
+  EXPECT_EQ(daemon.stats.kv_pages_used, 0);
+  EXPECT_EQ(daemon.stats.generated_tokens, 9u);
+  EXPECT_EQ(daemon.exit_code(), 0);
+}
+
+TEST(Runner, PlainPromptsTokensAndEchoMeanTheSame) {
+  Daemon daemon;
+  daemon.load(demo());
+  const std::string prompt =
+      "<|im_start|>user\nWhat is a lantern?<|im_end|>\n<|im_start|>assistant\n";
+  GenerateRequest request{.id = 1, .prompt = prompt, .echo = true};
+  EXPECT_EQ(daemon.ask(request).text, prompt + kLantern);
+  request = {.id = 2,
+             .prompt_tokens = {
+                 {4094, 274, 198, 279, 278, 261, 317, 267, 706, 30, 4095, 198, 4094, 276, 198}}};
+  EXPECT_EQ(daemon.ask(request).text, kLantern);
+}
+
+TEST(Runner, AContinuedAnswerSendsOnlyTheRest) {
+  Daemon daemon;
+  daemon.load(demo());
+  const Answer whole = daemon.ask(chat(1, "What is a lantern?"));
+  GenerateRequest rest = chat(2, "What is a lantern?");
+  rest.generated = {whole.tokens.begin(), whole.tokens.begin() + 4};
+  const Answer& answer = daemon.ask(rest);
+  EXPECT_EQ(answer.tokens, std::vector<int32_t>(whole.tokens.begin() + 4, whole.tokens.end()));
+  EXPECT_TRUE(whole.text.ends_with(answer.text));
+  EXPECT_EQ(answer.last.completion_tokens, whole.last.completion_tokens);
+}
+
+TEST(Runner, LogprobsNameTheirPieces) {
+  Daemon daemon;
+  daemon.load(demo());
+  GenerateRequest request = chat(1, "What is a lantern?");
+  request.sampling.logprobs = 2;
+  const Answer& answer = daemon.ask(request);
+  ASSERT_EQ(answer.logprobs.size(), answer.tokens.size());
+  std::string text;
+  for (size_t i = 0; i + 1 < answer.logprobs.size(); ++i) {
+    EXPECT_EQ(answer.logprobs[i].chosen.id, answer.tokens[i]);
+    EXPECT_EQ(answer.logprobs[i].top.size(), 2u);
+    EXPECT_LE(answer.logprobs[i].chosen.logprob, 0);
+    text += answer.logprobs[i].chosen.piece;
+  }
+  EXPECT_EQ(text, kLantern);
+}
+
+TEST(Runner, ManyRequestsAtOnceGiveWhatEachGivesAlone) {
+  Daemon daemon;
+  daemon.load(demo());
+  const std::vector<std::string> words = {"lantern", "dog",    "computer", "river",
+                                          "king",    "window", "bread",    "ship"};
+  std::vector<std::string> alone;
+  uint64_t id = 0;
+  for (const std::string& word : words)
+    alone.push_back(daemon.ask(chat(++id, "What is a " + word + "?")).text);
+  for (const std::string& word : words)
+    daemon.send(FrameType::kGenerate, chat(++id, "What is a " + word + "?"));
+  for (size_t i = 0; i < words.size(); ++i)
+    EXPECT_EQ(daemon.finish(words.size() + i + 1).text, alone[i]);
+}
+
+TEST(Runner, BadRequestsAreRefusedOneByOneWithTheReason) {
+  Daemon daemon;
+  daemon.load(demo());
+  const auto refusal = [&](const GenerateRequest& request) {
+    const Answer& answer = daemon.ask(request);
+    EXPECT_EQ(answer.last.finish_reason, "error");
+    return answer.last.error.value_or(Failure{});
+  };
+  EXPECT_NE(refusal({.id = 1}).message.find("exactly one of messages, prompt and prompt_tokens"),
+            std::string::npos);
+  GenerateRequest request{.id = 2, .prompt = "x"};
+  request.messages = Json::array();
+  EXPECT_EQ(refusal(request).code, "invalid_argument");
+  EXPECT_NE(refusal({.id = 3, .prompt_tokens = {{5, 4096}}}).message.find("token 4096"),
+            std::string::npos);
+  const Failure too_long = refusal({.id = 4, .prompt_tokens = std::vector<int32_t>(2000, 7)});
+  EXPECT_NE(too_long.message.find("2000"), std::string::npos);
+  EXPECT_NE(too_long.message.find("1024"), std::string::npos);
+  request = chat(5, "hi");
+  request.sampling.top_p = 3.0f;
+  EXPECT_NE(refusal(request).message.find("top_p"), std::string::npos);
+
+  Json body = to_json(chat(6, "hi"));
+  body["max_tokens"] = "many";
+  daemon.send(FrameType::kGenerate, body);
+  EXPECT_NE(daemon.finish(6).last.error->message.find("max_tokens: expected an integer"),
+            std::string::npos);
+  EXPECT_EQ(daemon.ask(chat(7, "What is a lantern?")).text, kLantern);
+}
+
+TEST(Runner, ACancelledRequestStopsAndFreesItsPages) {
+  Daemon daemon;
+  daemon.load(demo());
+  GenerateRequest request = chat(1, "What is a lantern?");
+  request.sampling.ignore_eos = true;
+  daemon.send(FrameType::kGenerate, request);
+  while (daemon.answers[{1, 0}].tokens.size() < 3) daemon.read_delta();
+  daemon.send(FrameType::kCancel, RequestRef{.id = 1});
+  const Answer& answer = daemon.finish(1);
+  EXPECT_EQ(answer.last.finish_reason, "cancelled");
+  EXPECT_LT(answer.tokens.size(), 1000u);
+  daemon.wait_for_idle();
+  EXPECT_EQ(daemon.stats.kv_pages_used, 0);
+}
+
+TEST(Runner, ShutdownFinishesWhatRunsAndTakesNothingNew) {
+  Daemon daemon;
+  daemon.load(demo());
+  GenerateRequest request = chat(1, "What is a lantern?");
+  request.sampling.ignore_eos = true;
+  request.max_tokens = 60;
+  daemon.send(FrameType::kGenerate, request);
+  daemon.send(FrameType::kShutdown, Json::object());
+  daemon.send(FrameType::kGenerate, chat(2, "hi"));
+  EXPECT_EQ(daemon.finish(1).tokens.size(), 60u);
+  EXPECT_EQ(daemon.finish(2).last.error->code, "unavailable");
+  EXPECT_EQ(daemon.next(), std::nullopt);
+  EXPECT_EQ(daemon.wait(), 0);
+}
+
+TEST(Runner, AClosedSocketEndsItEvenWhileBusy) {
+  Daemon daemon;
+  daemon.load(demo());
+  GenerateRequest request = chat(1, "What is a lantern?");
+  request.sampling.ignore_eos = true;
+  daemon.send(FrameType::kGenerate, request);
+  daemon.read_delta();
+  EXPECT_EQ(daemon.exit_code(), 0);
+}
+
+TEST(Runner, NonsenseOnTheSocketEndsIt) {
+  Daemon first_frame;
+  first_frame.send(FrameType::kCancel, RequestRef{.id = 1});
+  EXPECT_EQ(first_frame.next()->type, FrameType::kFailed);
+  EXPECT_EQ(first_frame.wait(), 1);
+
+  Daemon later;
+  later.load(demo());
+  later.send_raw(std::string(64, '\xff'));
+  EXPECT_EQ(later.next(), std::nullopt);
+  EXPECT_EQ(later.wait(), 0);
+}
+
+TEST(Runner, AModelThatCannotBeLoadedIsSaidWithTheReason) {
+  const auto failure = [](const LoadCommand& command) {
+    Daemon daemon;
+    return daemon.load_fails(command).value_or(Failure{});
+  };
+  EXPECT_NE(
+      failure({.model = "/nowhere/at/all", .model_name = "x"}).message.find("/nowhere/at/all"),
+      std::string::npos);
+  LoadCommand command = demo();
+  command.context_length = 4096;
+  EXPECT_EQ(failure(command).code, "invalid_argument");
+  command = demo();
+  command.kv_type = "int3";
+  EXPECT_NE(failure(command).message.find("int3"), std::string::npos);
+  command = demo();
+  command.memory_limit_bytes = 1 << 20;
+  EXPECT_EQ(failure(command).code, "unavailable");
+  EXPECT_NE(failure(command).message.find("missing"), std::string::npos);
+}
+
+TEST(Runner, ASmallMemoryLimitShortensTheContext) {
+  LoadCommand command = demo();
+  {
+    Daemon daemon;
+    const ReadyInfo roomy = daemon.load(command);
+    const uint64_t context_kv = roomy.kv_bytes / 32;  // 32 sequences of 1,024 tokens
+    command.memory_limit_bytes = roomy.weight_bytes + context_kv * 3 / 4;
+  }
+  Daemon daemon;
+  const ReadyInfo ready = daemon.load(command);
+  EXPECT_LT(ready.context_length, 1024);
+  EXPECT_GE(ready.context_length, 512);
+  EXPECT_LE(ready.weight_bytes + ready.kv_bytes, command.memory_limit_bytes);
+  EXPECT_EQ(daemon.ask(chat(1, "What is a lantern?")).text, kLantern);
+}
+
+class RunnerOnFixture : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(RunnerOnFixture, GivesTheGoldenGreedyTokensWithoutATokenizer) {
+  const fs::path folder = fs::path(COHORT_SOURCE_DIR) / "tests/data/models" / GetParam();
+  const auto golden = models::read_golden(folder);
+  ASSERT_TRUE(golden) << golden.error().message;
+  Daemon daemon;
+  daemon.load({.model = folder.string(),
+               .model_name = "fixture",
+               .threads = 1,
+               .kv_type = "f32",
+               .math = "f32"});
+  GenerateRequest request{.id = 1, .prompt_tokens = golden->tokens};
+  request.max_tokens = static_cast<int32_t>(golden->decode_tokens.size());
+  request.sampling.temperature = 0.0f;
+  request.sampling.ignore_eos = true;
+  EXPECT_EQ(daemon.ask(request).tokens, golden->decode_tokens);
+  EXPECT_NE(daemon.ask({.id = 2, .prompt = "text"}).last.error->message.find("no tokenizer.json"),
+            std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, RunnerOnFixture,
+                         ::testing::Values("llama-q4", "qwen3-bf16", "deepseek_v3-q8",
+                                           "gpt_oss-mxfp4q8"));
+
+}  // namespace
+}  // namespace cohort::runner
