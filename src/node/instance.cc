@@ -185,7 +185,10 @@ void Instance::on_ready(const runner::Frame& frame) {
   if (generations_.empty()) idle_since_ = net::Clock::now();
   set_state(InstanceState::kReady, "");
   const std::vector<Generation*> waiting = generations_;
-  for (Generation* generation : waiting) submit(*generation);
+  for (Generation* generation : waiting) {
+    if (generation->crashes_without_progress == 0) submit(*generation);
+  }
+  submit_next_suspect();
 }
 
 void Instance::on_delta(runner::GenerateDelta delta) {
@@ -209,7 +212,9 @@ void Instance::on_delta(runner::GenerateDelta delta) {
     record_speed(delta);
     if (--run.unfinished_choices == 0) runs_.erase(found);
   }
+  const bool was_suspect = generation.crashes_without_progress > 0;
   generation.push(std::move(delta));
+  if (was_suspect && generation.crashes_without_progress == 0) submit_next_suspect();
   if (generation.all_choices_finished()) return finish(generation);
   if (generation.buffered_bytes() <= Generation::kMaxBufferedBytes) return;
   withdraw(generation);
@@ -280,9 +285,29 @@ void Instance::withdraw(Generation& generation) {
   });
 }
 
+bool Instance::is_running(const Generation& generation) const {
+  return std::any_of(runs_.begin(), runs_.end(),
+                     [&](const auto& entry) { return entry.second.generation == &generation; });
+}
+
+// Requests that were running when the runner crashed come back one at a time, each after the one before it has given a token,
+// the least suspected first: so the one that is to blame is found out, and the others do not share its fate.
+void Instance::submit_next_suspect() {
+  if (stopping_ || runner_ == nullptr || state_ != InstanceState::kReady) return;
+  Generation* next = nullptr;
+  for (Generation* generation : generations_) {
+    const int crashes = generation->crashes_without_progress;
+    if (crashes == 0) continue;
+    if (is_running(*generation)) return;
+    if (next == nullptr || crashes < next->crashes_without_progress) next = generation;
+  }
+  if (next != nullptr) submit(*next);
+}
+
 void Instance::finish(Generation& generation) {
   generation.set_owner(nullptr);
   std::erase(generations_, &generation);
+  submit_next_suspect();
   if (!generations_.empty()) return;
   idle_since_ = net::Clock::now();
   changed_.notify_all();

@@ -96,6 +96,8 @@ class Instance final : public GenerationOwner {
   void submit(Generation& generation);
   void submit_run(Generation& generation, runner::GenerateRequest request, int32_t first_choice);
   void withdraw(Generation& generation);  // from the runner
+  bool is_running(const Generation& generation) const;
+  void submit_next_suspect();
   void fail_generations(const Error& error);
   void blame_crash(const std::string& how);
   void record_speed(const runner::GenerateDelta& last);

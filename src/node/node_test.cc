@@ -232,7 +232,8 @@ TEST_F(NodeTest, ARequestThatKillsRunnersIsGivenUpAndTheOthersGoOn) {
     const Answer poison = co_await t.answer("echo", "poison");
     EXPECT_EQ(poison.error->code, Code::kInternal);
     EXPECT_NE(poison.error->message.find("3 times"), std::string::npos) << poison.error->message;
-    EXPECT_TRUE(co_await innocent->next(net::Clock::now() + kLongEnough));
+    const auto more = co_await innocent->next(net::Clock::now() + kLongEnough);
+    EXPECT_TRUE(more) << more.error().message;
     const bool ready =
         co_await t.eventually([&] { return t.only_instance().state == InstanceState::kReady; });
     EXPECT_TRUE(ready);
