@@ -336,6 +336,72 @@ TEST(Runner, ASmallMemoryLimitShortensTheContext) {
   EXPECT_EQ(daemon.ask(chat(1, "What is a lantern?")).text, kLantern);
 }
 
+// The trained model of the shared fixtures, where they are.
+class RunnerOnTrainedModel : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* fixtures = std::getenv("COHORT_FIXTURES");
+    folder_ = fixtures != nullptr ? fs::path(fixtures)
+                                  : fs::path(COHORT_SOURCE_DIR) / "../shared/fixtures";
+    folder_ /= "stories260K";
+    if (!fs::exists(folder_)) GTEST_SKIP() << folder_ << " is not here";
+    std::ifstream file(folder_ / "golden.json");
+    golden_ = Json::parse(file);
+    ids_ = golden_["greedy_ids"].get<std::vector<int32_t>>();
+  }
+
+  GenerateRequest greedy(uint64_t id, size_t tokens) const {
+    GenerateRequest request{.id = id, .prompt = golden_["prompt"].get<std::string>()};
+    request.max_tokens = static_cast<int32_t>(tokens);
+    request.sampling.temperature = 0.0f;
+    return request;
+  }
+
+  fs::path folder_;
+  Json golden_;
+  std::vector<int32_t> ids_;
+};
+
+TEST_F(RunnerOnTrainedModel, ContinuesAStoryTokenForTokenAgainAndAgain) {
+  Daemon daemon;
+  daemon.load({.model = folder_.string(),
+               .model_name = "stories",
+               .threads = 1,
+               .kv_type = "f32",
+               .math = "f32"});
+  for (uint64_t id = 1; id <= 8; ++id) daemon.send(FrameType::kGenerate, greedy(id, ids_.size()));
+  for (uint64_t id = 1; id <= 8; ++id) EXPECT_EQ(daemon.finish(id).tokens, ids_);
+  // From the middle, with the prefix in memory: once as a prompt, once continued.
+  GenerateRequest from_middle = greedy(9, ids_.size() - 100);
+  from_middle.prompt.reset();
+  from_middle.prompt_tokens = golden_["prompt_ids"].get<std::vector<int32_t>>();
+  from_middle.prompt_tokens->insert(from_middle.prompt_tokens->end(), ids_.begin(),
+                                    ids_.begin() + 100);
+  const std::vector<int32_t> rest(ids_.begin() + 100, ids_.end());
+  EXPECT_EQ(daemon.ask(from_middle).tokens, rest);
+  EXPECT_EQ(daemon.finish(9).last.cached_tokens, 104);
+  GenerateRequest continued = greedy(10, ids_.size());
+  continued.generated = {ids_.begin(), ids_.begin() + 100};
+  EXPECT_EQ(daemon.ask(continued).tokens, rest);
+}
+
+TEST_F(RunnerOnTrainedModel, KeepsToItInReducedPrecision) {
+  constexpr size_t kFarFromTies = 64;
+  const std::pair<const char*, const char*> choices[] = {
+      {"f16", "fast"}, {"bf16", "fast"}, {"q8", "f32"}};
+  for (const auto& [kv_type, math] : choices) {
+    Daemon daemon;
+    daemon.load({.model = folder_.string(),
+                 .model_name = "stories",
+                 .threads = 1,
+                 .kv_type = kv_type,
+                 .math = math});
+    EXPECT_EQ(daemon.ask(greedy(1, kFarFromTies)).tokens,
+              std::vector<int32_t>(ids_.begin(), ids_.begin() + kFarFromTies))
+        << kv_type << " " << math;
+  }
+}
+
 class RunnerOnFixture : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(RunnerOnFixture, GivesTheGoldenGreedyTokensWithoutATokenizer) {
