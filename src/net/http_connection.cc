@@ -142,6 +142,7 @@ Task<void> HttpConnection::refuse(int status, std::string message) {
 Task<void> HttpConnection::answer(HttpRequest request) {
   state_ = Answer::kNone;
   handler_done_ = false;
+  client_left_ = false;
   keep_alive_ = request.keep_alive && !server_.draining_;
   head_ = request.method == "HEAD";
   http_1_0_ = request.http_1_0;
@@ -149,13 +150,23 @@ Task<void> HttpConnection::answer(HttpRequest request) {
   co_await watch_client();
   co_await handling_.join();
   deadline_ = kNever;
+  const bool was_cancelled = gone_ || client_left_;
+  if (state_ == Answer::kNone && !was_cancelled)
+    co_await refuse(500, "the request ended without an answer");
   if (state_ != Answer::kComplete) keep_alive_ = false;
 }
 
 Task<void> HttpConnection::run_handler(HttpRequest request) {
+  // Also when a library below the handler throws: nobody else would end watch_client().
+  struct Done {
+    HttpConnection& connection;
+    ~Done() {
+      connection.handler_done_ = true;
+      connection.stop_watching_.emit(asio::cancellation_type::terminal);
+    }
+  };
+  const Done done{*this};
   co_await server_.handler_(std::move(request), *this);
-  handler_done_ = true;
-  stop_watching_.emit(asio::cancellation_type::terminal);
 }
 
 // Reads ahead while the handler works: the only way to learn that a client has gone which waits for its answer.
@@ -172,6 +183,7 @@ Task<void> HttpConnection::watch_client() {
         socket_.read_some(asio::buffer(buffer_.data() + before, kReadBytes), read_error);
     buffer_.resize(before + size);
     if (read_error && read_error != asio::error::would_block) {
+      client_left_ = true;
       keep_alive_ = false;
       handling_.cancel();
       break;

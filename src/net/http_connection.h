@@ -61,6 +61,7 @@ class HttpConnection final : public ResponseWriter {
   bool head_ = false;
   bool http_1_0_ = false;
   bool handler_done_ = false;
+  bool client_left_ = false;  // it closed its side; a last answer may still reach it
   asio::cancellation_signal stop_watching_;
   TaskGroup handling_;
 };

@@ -116,11 +116,17 @@ void HttpServer::admit(Socket socket) {
 
 Task<void> HttpServer::serve(Socket socket, Task<void> (HttpConnection::*run)()) {
   HttpConnection connection(*this, std::move(socket));
-  const auto place = connections_.insert(connections_.end(), &connection);
+  struct Registration {
+    HttpServer& server;
+    std::list<HttpConnection*>::iterator place;
+    ~Registration() {
+      server.connections_.erase(place);
+      server.connections_changed_.notify_all();
+    }
+  };
+  const Registration registered{*this, connections_.insert(connections_.end(), &connection)};
   connections_changed_.notify_all();
   co_await (connection.*run)();
-  connections_.erase(place);
-  connections_changed_.notify_all();
 }
 
 Task<void> HttpServer::refuse(Socket socket) {

@@ -7,6 +7,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/log.h"
 #include "net/http_client.h"
 #include "net/port_owner.h"
 #include "net/testing/raw_client.h"
@@ -41,6 +42,8 @@ class HttpServerTest : public ::testing::Test {
     if (request.encoded_path() == "/stream") return stream(writer);
     if (request.encoded_path() == "/flood") return flood(writer);
     if (request.encoded_path() == "/hang") return hang();
+    if (request.encoded_path() == "/throw") return fail_like_a_library();
+    if (request.encoded_path() == "/nothing") return nothing();
     return echo(std::move(request), writer);
   }
 
@@ -70,6 +73,13 @@ class HttpServerTest : public ::testing::Test {
       flooded_bytes_ = written;
     }
     ended_.set_value();
+  }
+
+  Task<void> nothing() { co_return; }
+  Task<void> fail_like_a_library() {
+    std::vector<int> empty;
+    empty.at(1);
+    co_return;
   }
 
   // Never answers, and learns of its client's going all the same.
@@ -237,6 +247,19 @@ TEST_F(HttpServerTest, AHandlerThatHasWrittenNothingLearnsThatItsClientIsGone) {
   hanging_.get_future().wait();
   client.close();
   expect_ended();
+}
+
+TEST_F(HttpServerTest, AHandlerThatThrowsOrSaysNothingIs500AndTheServerLivesOn) {
+  log::configure(log::Level::kOff, log::Format::kText, "test");
+  start();
+  for (const char* path : {"/throw", "/nothing"}) {
+    RawClient client(server_->port());
+    client.send(fmt::format("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path));
+    EXPECT_EQ(client.read_response().status, 500) << path;
+  }
+  RawClient client(server_->port());
+  client.send("GET /fine HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(client.read_response().status, 200);
 }
 
 TEST_F(HttpServerTest, AResetIsNoticedEvenBehindAPipelinedRequest) {
