@@ -290,8 +290,8 @@ bool Instance::is_running(const Generation& generation) const {
                      [&](const auto& entry) { return entry.second.generation == &generation; });
 }
 
-// Requests that were running when the runner crashed come back one at a time, each after the one before it has given a token,
-// the least suspected first: so the one that is to blame is found out, and the others do not share its fate.
+// Requests that were running when the runner crashed come back one at a time, each after the one before it has given a
+// token, the least suspected first: so the one to blame is found out, and the others do not share its fate.
 void Instance::submit_next_suspect() {
   if (stopping_ || runner_ == nullptr || state_ != InstanceState::kReady) return;
   Generation* next = nullptr;
