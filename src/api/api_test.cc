@@ -368,29 +368,30 @@ TEST_F(ApiTest, AnErrorBeforeTheFirstByteHasItsStatusAlsoForAStream) {
 
 TEST_F(ApiTest, AnErrorInMidStreamIsAnEventAndTheStreamEndsProperly) {
   start();
-  std::optional<Stream> out;
+  std::string last_event, end;
+  std::promise<void> begun;
+  bool has_begun = false;
   std::thread reader([&] {
-    ServeOptions unused;
-    Stream collected;
     net::HttpClient client({.base_url = client_->options().base_url});
     Json body = chat_body("forever");
     body["stream"] = true;
     const auto reply = client.stream_lines(
-        {.method = "POST", .path = "/v1/chat/completions", .body = dump_json(body)},
-        [&](std::string_view line) {
-          if (line.starts_with("data: {"))
-            collected.events.push_back(parse_json(line.substr(6)).value());
-          if (line == "data: [DONE]") collected.others.emplace_back(line);
+        {.method = "POST", .path = "/v1/chat/completions", .body = dump_json(body)}, [&](std::string_view line) {
+          if (line.starts_with("data: {")) last_event = line.substr(6);
+          if (line == "data: [DONE]") end = line;
+          const bool has_token = line.find("\"content\"") != std::string_view::npos;
+          if (has_token && !std::exchange(has_begun, true)) begun.set_value();
           return true;
         });
-    EXPECT_TRUE(reply);
-    out = std::move(collected);
+    EXPECT_TRUE(reply) << reply.error().message;
   });
-  EXPECT_TRUE(eventually_running(1));
+  begun.get_future().wait();
   EXPECT_EQ(call("DELETE", "/cohort/instances/echo").status, 200);
   reader.join();
-  EXPECT_EQ(out->events.back()["error"]["message"], "the instance was stopped");
-  EXPECT_EQ(out->others.size(), 1u);
+  const Result<Json> event = parse_json(last_event);
+  ASSERT_TRUE(event && event->contains("error")) << last_event;
+  EXPECT_EQ((*event)["error"]["message"], "the instance was stopped");
+  EXPECT_EQ(end, "data: [DONE]");
 }
 
 TEST_F(ApiTest, AStreamThatWaitsIsKeptAlive) {
