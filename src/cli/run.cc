@@ -109,6 +109,7 @@ int answer_once(Chat& chat, const RunOptions& options, const std::string& prompt
   }
   if (!answer) return report(answer.error());
   fmt::print("\n");
+  std::fflush(stdout);  // the answer's line ends before what stderr says of it
   if (options.stats) print_stats(*answer);
   if (answer->finish_reason == "length" && is_terminal(2)) {
     fmt::print(stderr, "[cut at the token limit; --max-tokens raises it]\n");
