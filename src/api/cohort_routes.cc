@@ -44,7 +44,8 @@ Json instance_json(const node::InstanceStatus& instance, const std::string& devi
   out.update(to_json(instance.progress));
   if (instance.ready) out.update(to_json(*instance.ready));
   Json stats = to_json(instance.stats);
-  if (instance.stats.rss_bytes == 0) stats.erase("rss_bytes");  // none came yet; what it said when ready stands
+  if (instance.stats.rss_bytes == 0)
+    stats.erase("rss_bytes");  // none came yet; what it said when ready stands
   out.update(stats);
   return out;
 }

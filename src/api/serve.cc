@@ -91,9 +91,6 @@ Result<std::unique_ptr<Daemon>> Daemon::create(ServeOptions options, node::Model
                      });
     COHORT_TRY_VOID(s.server->listen(s.options.host, s.options.port));
     s.router.emplace(make_router(s.options, s.server->loopback_only(), *s.node));
-    if (!s.server->loopback_only() && s.options.api_keys.empty()) {
-      log::warn("the API is open to the network without a key; --api-key-file protects it");
-    }
   }
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }

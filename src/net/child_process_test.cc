@@ -73,7 +73,7 @@ TEST(ChildProcess, InheritsItsSocketAndNothingElse) {
 [[noreturn]] void be_a_parent(int tell) {
   Loop loop(1);
   auto child =
-      ChildProcess::spawn(loop.get_executor(), shell("echo up >&3; read line <&3")).value();
+      ChildProcess::spawn(loop.get_executor(), shell("echo up >&3; exec sleep 3600")).value();
   std::string up;
   boost::system::error_code error;
   asio::read_until(child.socket(), asio::dynamic_buffer(up), '\n', error);

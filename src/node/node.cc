@@ -165,8 +165,9 @@ Result<Instance*> Node::create_instance(ModelLocation location, const PlaceWish&
   options.load.model_name = options.model.name;
   if (wish.context_length > 0) options.load.context_length = wish.context_length;
   if (wish.concurrency > 0) options.load.max_sequences = wish.concurrency;
-  if (options_.memory_limit_bytes > 0)
-    options.load.memory_limit_bytes = options_.memory_limit_bytes;
+  if (options_.memory_limit_bytes > 0) {  // check_room() saw to it that something is left
+    options.load.memory_limit_bytes = options_.memory_limit_bytes - placed_bytes();
+  }
   options.runner_command = options_.runner_command;
   options.idle_unload = options_.idle_unload;
   options.restart = options_.restart;
@@ -178,6 +179,17 @@ Result<Instance*> Node::create_instance(ModelLocation location, const PlaceWish&
   return &*instance;
 }
 
+// What instances hold; of one that still loads, what it will hold at least.
+uint64_t Node::placed_bytes() const {
+  uint64_t total = 0;
+  for (const Instance& instance : instances_) {
+    const InstanceStatus status = instance.status();
+    total +=
+        status.ready ? status.ready->weight_bytes + status.ready->kv_bytes : status.weight_bytes;
+  }
+  return total;
+}
+
 Result<void> Node::check_room(const ModelLocation& location) const {
   if (!options_.place)
     return fail(Code::kUnavailable, "this device places no models (--no-worker)");
@@ -185,8 +197,7 @@ Result<void> Node::check_room(const ModelLocation& location) const {
     return fail(Code::kUnavailable, "{} instances run already; stop one", instances_.size());
   }
   FitQuestion question{.model = location.name, .weight_bytes = location.weight_bytes};
-  for (const Instance& instance : instances_)
-    question.placed_bytes += instance.options().model.weight_bytes;
+  question.placed_bytes = placed_bytes();
   question.limit_bytes = options_.memory_limit_bytes;
   question.memory = device_memory();
   return check_fits(question);

@@ -91,6 +91,7 @@ class Node {
   net::Task<void> run_instance(std::list<Instance>::iterator instance);
   Result<Instance*> create_instance(ModelLocation location, const PlaceWish& wish);
   Result<void> check_room(const ModelLocation& location) const;
+  uint64_t placed_bytes() const;
   size_t requests() const;
 
   net::Executor executor_;
