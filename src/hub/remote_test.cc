@@ -88,6 +88,21 @@ TEST(Remote, SearchGivesWhatTheHubFinds) {
   EXPECT_EQ(hits->front().downloads, 12);
 }
 
+TEST(Remote, GoesThroughTheProxyOfTheEnvironment) {
+  HubServer proxy;
+  proxy.meddle = [](const Request& request, Reply& reply) {
+    EXPECT_EQ(request.path, "http://hub.invalid/api/models/a/b/tree/main?recursive=1");
+    reply = {.body = "[]"};
+  };
+  HubOptions options = options_for(proxy);
+  options.endpoint = "http://hub.invalid";
+  setenv("http_proxy", proxy.url().c_str(), 1);
+  const auto files = list_files("a/b", options);
+  unsetenv("http_proxy");
+  ASSERT_TRUE(files) << files.error().message;
+  EXPECT_EQ(proxy.requests().size(), 1u);
+}
+
 TEST(Remote, AHubThatIsNotThereIsAnErrorThatSaysSo) {
   HubOptions options;
   {

@@ -163,7 +163,7 @@ Result<Value> Interpreter::evaluate(const Concat& node) {
   for (const ExprPtr& part : node.parts) {
     COHORT_TRY(const Value value, evaluate(*part));
     text.append(to_text(value));
-    if (text.size() > limits_.output_bytes) break;  // paid() refuses it
+    if (text.overflowed()) break;  // paid() refuses it
   }
   return paid(Value(std::move(text)));
 }

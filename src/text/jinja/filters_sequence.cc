@@ -63,10 +63,10 @@ Result<Value> join(Interpreter& interpreter, const Value& self, Arguments& argum
     COHORT_TRY(const Value item, path.is_undefined() || path.is_none()
                                      ? Result<Value>(items->items[i])
                                      : attribute_at(items->items[i], path));
-    const size_t before = out.size();
+    const Text text = to_text(item);
+    COHORT_TRY_VOID(interpreter.charge_bytes(separator.size() + text.size()));
     if (i > 0) out.append(separator);
-    out.append(to_text(item));
-    COHORT_TRY_VOID(interpreter.charge_bytes(out.size() - before));
+    out.append(text);
   }
   return Value(std::move(out));
 }

@@ -106,6 +106,8 @@ size_t list_limit(int64_t limit) {
 }  // namespace
 
 size_t find_bytes(std::string_view text, std::string_view part, size_t from) {
+  constexpr size_t kShort = 16;  // bytewise search is linear enough, and quicker to start
+  if (part.size() <= kShort) return text.find(part, from);
   if (from > text.size()) return text.npos;
   const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
   return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data()) : text.npos;
@@ -157,7 +159,7 @@ Text replace(const Text& text, std::string_view old_part, const Text& new_part, 
   Text out;
   size_t begin = 0;
   if (old_part.empty()) {  // between all characters, as Python does
-    for (; count != 0 && begin <= bytes.size(); --count) {
+    for (; count != 0 && begin <= bytes.size() && !out.overflowed(); --count) {
       out.append(new_part);
       const size_t end =
           begin < bytes.size() ? begin + decode_at(bytes, begin).size_bytes : begin + 1;
@@ -165,7 +167,7 @@ Text replace(const Text& text, std::string_view old_part, const Text& new_part, 
       begin = end;
     }
   }
-  for (; count != 0 && !old_part.empty(); --count) {
+  for (; count != 0 && !old_part.empty() && !out.overflowed(); --count) {
     const size_t found = find_bytes(bytes, old_part, begin);
     if (found == bytes.npos) break;
     out.append_slice(text, begin, found);
