@@ -220,12 +220,18 @@ void add_decodes(const Kernels& kernels, const TestFormat& format) {
 
 void add_prefills(const Kernels& kernels, const TestFormat& format) {
   const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
+  const OwnedPacked small = pack_all(TestMatrix(format, 16, 128, 1).view());
   for (const int64_t x_rows : {16, 32, 128, 512}) {
     const std::string rows = std::to_string(x_rows);
     add("prefill_fast" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
       prefill(state, kernels.matmul.prefill_fast, kernels.probe.multiply_fast, format, 2048, 2048,
               x_rows);
     });
+    if (kernels.matmul.has_prefill_i8(small.matrix.format)) {
+      add("prefill_i8" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
+        prefill(state, kernels.matmul.prefill_i8, kernels.probe.dot_i8, format, 2048, 2048, x_rows);
+      });
+    }
     add("prefill_f32" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
       prefill(state, kernels.matmul.prefill_f32, kernels.probe.multiply_f32, format, 2048, 2048,
               x_rows);

@@ -1,6 +1,7 @@
 // Included by vector-inl.h.
 
 inline constexpr int kBlockVectors = kKvBlockTokens / kLanes;
+inline constexpr int kScoreStride = kKvBlockTokens * kAttentionBlocks;  // scores of a row
 inline constexpr float kMinusInfinity = -__builtin_inff();
 
 // ---- storing one position ----
@@ -41,8 +42,10 @@ inline void store_q8(int8_t* codes, int64_t step, uint16_t* scales, int64_t scal
   for (int first = 0, g = 0; first < dim; first += kKvQuantGroup, ++g) {
     const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
     float greatest = 0;
-    for (int i = first; i < end; ++i)
-      greatest = __builtin_fmaxf(greatest, __builtin_fabsf(from[i]));
+    for (int i = first; i < end; ++i) {
+      const float size = __builtin_fabsf(from[i]);
+      greatest = size > greatest ? size : greatest;
+    }
     const uint16_t scale = q8_scale(greatest);
     scales[g * scale_step] = scale;
     const uint32_t scale_bits = static_cast<uint32_t>(scale) << 16;
@@ -191,15 +194,21 @@ inline void transpose_keys(const float* keys, int dim, int end, float* values) {
 
 // ---- scores ----
 
-// The block that will be asked for next, fetched a little for each dim that is scored meanwhile.
+// A block that will be read soon, fetched a little in each step of a loop over what is read now.
 struct Ahead {
   const std::byte* at = nullptr;
-  int lines_a_dim = 0;
+  int lines_a_step = 0;
 
   void fetch() {
-    for (int i = 0; i < lines_a_dim; ++i, at += 64) __builtin_prefetch(at);
+    for (int i = 0; i < lines_a_step; ++i, at += 64) __builtin_prefetch(at);
   }
 };
+
+inline Ahead make_ahead(const std::byte* block, KvFormat format, int dim, int steps) {
+  if (block == nullptr) return {};
+  const auto lines = static_cast<int>(kv_block_bytes(format, dim) / 64);
+  return {block, (lines + steps - 1) / steps};
+}
 
 // Rows a register tile holds: rows * kBlockVectors accumulators, and some registers left for keys and queries.
 inline constexpr int kScoreRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 2;
@@ -229,7 +238,7 @@ inline void score_rows(const float* queries, int dim, const Block& keys, float* 
   }
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
     COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-      store(scores + r * kKvBlockTokens + v * kLanes, sums[r][v]);
+      store(scores + r * kScoreStride + v * kLanes, sums[r][v]);
     }
   }
 }
@@ -245,24 +254,24 @@ template <class Block>
 inline void score_all(const AttentionTile& tile, const Block& keys, float* scores, Ahead ahead) {
   for_row_tiles<kScoreRows>(tile.rows, [&]<int kRows>(int r) {
     score_rows<kRows>(tile.queries + int64_t{r} * tile.key_dim, tile.key_dim, keys,
-                      scores + r * kKvBlockTokens, r == 0 ? ahead : Ahead{});
+                      scores + r * kScoreStride, r == 0 ? ahead : Ahead{});
   });
 }
 
 // ---- softmax ----
 
-// Turns a row's scores of the slots [begin, end) into exp(score - max) and the others into 0. Returns what the row's
-// earlier sums have to be multiplied with.
-inline float soften_row(float* scores, int begin, int end, float& max_so_far, float& sum_so_far) {
+// Turns a row's scores of the slots [begin, end) into exp(score - max) and the others of [0, slots) into 0. Returns what
+// the row's earlier sums have to be multiplied with.
+inline float soften_row(float* scores, int begin, int end, int slots, float& max_so_far,
+                        float& sum_so_far) {
   for (int t = 0; t < begin; ++t) scores[t] = kMinusInfinity;
-  for (int t = end; t < kKvBlockTokens; ++t) scores[t] = kMinusInfinity;
+  for (int t = end; t < slots; ++t) scores[t] = kMinusInfinity;
   F32 greatest = load(scores);
-  COHORT_UNROLL for (int t = kLanes; t < kKvBlockTokens; t += kLanes) greatest =
-      max(greatest, load(scores + t));
+  for (int t = kLanes; t < slots; t += kLanes) greatest = max(greatest, load(scores + t));
   const float before = max_so_far, here = maximum(greatest);
   const float now = here > before ? here : before;
   F32 sums = zero();
-  COHORT_UNROLL for (int t = 0; t < kKvBlockTokens; t += kLanes) {
+  for (int t = 0; t < slots; t += kLanes) {
     const F32 weight = exp(load(scores + t) - broadcast(now));
     store(scores + t, weight);
     sums = sums + weight;
@@ -279,19 +288,20 @@ inline float soften_row(float* scores, int begin, int end, float& max_so_far, fl
 }
 
 // Softens all rows, and returns the end of the slots that any of them sees.
-inline int soften_all(const AttentionTile& tile, int32_t position, float* scores, float* factors) {
+inline int soften_all(const AttentionTile& tile, int32_t position, int slots, float* scores,
+                      float* factors) {
   int last_end = 0;
   for (int r = 0; r < tile.rows; ++r) {
     const int begin = tile.first[r] > position ? tile.first[r] - position : 0;
     const int seen = tile.last[r] - position + 1;
-    const int end = seen < kKvBlockTokens ? seen : kKvBlockTokens;
-    float* row = scores + r * kKvBlockTokens;
+    const int end = seen < slots ? seen : slots;
+    float* row = scores + r * kScoreStride;
     if (begin >= end) {
-      for (int t = 0; t < kKvBlockTokens; ++t) row[t] = 0.0f;
+      for (int t = 0; t < slots; ++t) row[t] = 0.0f;
       factors[r] = 1.0f;
       continue;
     }
-    factors[r] = soften_row(row, begin, end, tile.max[r], tile.sum[r]);
+    factors[r] = soften_row(row, begin, end, slots, tile.max[r], tile.sum[r]);
     last_end = end > last_end ? end : last_end;
   }
   return last_end;
@@ -300,7 +310,7 @@ inline int soften_all(const AttentionTile& tile, int32_t position, float* scores
 // ---- sums of values ----
 
 struct SumOperands {
-  const float* weights;  // [rows][kKvBlockTokens]
+  const float* weights;  // [rows][kScoreStride]
   const float* factors;  // [rows]
   float* out;            // [rows][dim]
   int dim;
@@ -309,7 +319,7 @@ struct SumOperands {
 
 // out[r] = out[r] * factors[r] + sum of weights[r][t] * values[t], for kVectors vectors of columns from `column` on.
 template <int kRows, int kVectors, class Block>
-inline void sum_tile(const SumOperands& s, const Block& values, int column) {
+inline void sum_tile(const SumOperands& s, const Block& values, int column, Ahead ahead) {
   float* out = s.out + column;
   F32 sums[kRows][kVectors];
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -318,13 +328,14 @@ inline void sum_tile(const SumOperands& s, const Block& values, int column) {
         load(out + r * s.dim + v * kLanes) * factor;
   }
   for (int t = 0; t < s.end; ++t) {
+    ahead.fetch();
     const int64_t at = int64_t{t} * s.dim + column;
     F32 value[kVectors];
     COHORT_UNROLL for (int v = 0; v < kVectors; ++v) {
       value[v] = values.value(t, column + v * kLanes, at + v * kLanes);
     }
     COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-      const F32 weight = broadcast(s.weights[r * kKvBlockTokens + t]);
+      const F32 weight = broadcast(s.weights[r * kScoreStride + t]);
       COHORT_UNROLL for (int v = 0; v < kVectors; ++v) sums[r][v] =
           fma(weight, value[v], sums[r][v]);
     }
@@ -343,7 +354,7 @@ inline void sum_tail(const SumOperands& s, const Block& values, int column, int 
     F32 sums = load_part(out, n) * broadcast(s.factors[r]);
     for (int t = 0; t < s.end; ++t) {
       const F32 value = values.value_part(t, column, int64_t{t} * s.dim + column, n);
-      sums = fma(broadcast(s.weights[r * kKvBlockTokens + t]), value, sums);
+      sums = fma(broadcast(s.weights[r * kScoreStride + t]), value, sums);
     }
     store_part(out, sums, n);
   }
@@ -354,22 +365,32 @@ inline constexpr int kSumRows = kLanes == 1 ? 1 : 4;
 inline constexpr int kSumAccumulators = kLanes == 8 ? 8 : kLanes == 1 ? 4 : 16;
 
 template <int kRows, class Block>
-inline void sum_rows(const SumOperands& s, const Block& values) {
+inline void sum_rows(const SumOperands& s, const Block& values, Ahead ahead) {
   constexpr int kVectors = kSumAccumulators / kRows > 4 ? 4 : kSumAccumulators / kRows;
   int c = 0;
-  for (; c + kVectors * kLanes <= s.dim; c += kVectors * kLanes)
-    sum_tile<kRows, kVectors>(s, values, c);
-  for (; c + kLanes <= s.dim; c += kLanes) sum_tile<kRows, 1>(s, values, c);
+  for (; c + kVectors * kLanes <= s.dim; c += kVectors * kLanes) {
+    sum_tile<kRows, kVectors>(s, values, c, c == 0 ? ahead : Ahead{});
+  }
+  for (; c + kLanes <= s.dim; c += kLanes) {
+    sum_tile<kRows, 1>(s, values, c, c == 0 ? ahead : Ahead{});
+  }
   if (c < s.dim) sum_tail<kRows>(s, values, c, s.dim - c);
 }
 
+// What becomes of a block's values: weights and factors by row, and how many slots count.
+struct Weighted {
+  const float* weights;  // [rows][kScoreStride]
+  const float* factors;  // [rows]
+  int end;
+  Ahead ahead;
+};
+
 template <class Block>
-inline void sum_all(const AttentionTile& tile, const float* weights, const float* factors,
-                    const Block& values, int end) {
+inline void sum_all(const AttentionTile& tile, const Weighted& by, const Block& values) {
   for_row_tiles<kSumRows>(tile.rows, [&]<int kRows>(int r) {
-    sum_rows<kRows>({weights + r * kKvBlockTokens, factors + r,
-                     tile.out + int64_t{r} * tile.value_dim, tile.value_dim, end},
-                    values);
+    sum_rows<kRows>({by.weights + r * kScoreStride, by.factors + r,
+                     tile.out + int64_t{r} * tile.value_dim, tile.value_dim, by.end},
+                    values, r == 0 ? by.ahead : Ahead{});
   });
 }
 
@@ -378,39 +399,90 @@ inline void sum_all(const AttentionTile& tile, const float* weights, const float
 // More rows than this read floats that are widened once; fewer read the block itself. The sums are the same.
 inline constexpr int kWidenAboveRows = 8;
 
-inline Ahead ahead_of(const AttentionTile& tile, const std::byte* next) {
-  if (next == nullptr) return {};
-  const size_t size = kv_block_bytes(tile.format, tile.key_dim) +
-                      (tile.value_in_key ? 0 : kv_block_bytes(tile.format, tile.value_dim));
-  return {next, static_cast<int>((size / 64 + tile.key_dim - 1) / tile.key_dim)};
+inline bool widens(const AttentionTile& tile) {
+  return tile.format != KvFormat::kF32 && (tile.rows > kWidenAboveRows || tile.value_in_key);
 }
 
-inline void attend(const AttentionTile& tile, const std::byte* keys, const std::byte* values,
-                   int32_t position, const std::byte* next) {
-  float* wide_keys = tile.scratch;
-  float* wide_values = wide_keys + tile.key_dim * kKvBlockTokens;
-  float* scores = wide_values + tile.value_dim * kKvBlockTokens;
-  float factors[kMaxAttentionRows];
-  const Ahead ahead = ahead_of(tile, next);
-  const bool widens =
-      tile.format != KvFormat::kF32 && (tile.rows > kWidenAboveRows || tile.value_in_key);
-
+inline void score_block(const AttentionTile& tile, const std::byte* keys, float* scores,
+                        Ahead ahead) {
   with_reader(tile.format, keys, tile.key_dim, [&](const auto& block) {
-    if (!widens) return score_all(tile, block, scores, ahead);
-    widen_keys(block, tile.key_dim, wide_keys);
-    score_all(tile, F32Block{wide_keys}, scores, ahead);
+    if (!widens(tile)) return score_all(tile, block, scores, ahead);
+    widen_keys(block, tile.key_dim, tile.scratch);
+    score_all(tile, F32Block{tile.scratch}, scores, ahead);
   });
-  const int end = soften_all(tile, position, scores, factors);
-  if (tile.value_in_key) {
-    const float* key_floats = widens ? wide_keys : reinterpret_cast<const float*>(keys);
-    transpose_keys(key_floats, tile.value_dim, end, wide_values);
-    return sum_all(tile, scores, factors, F32Block{wide_values}, end);
+}
+
+// The values of a block that keeps none are a transposed part of its keys.
+inline void sum_key_block(const AttentionTile& tile, const std::byte* keys, const Weighted& by) {
+  const float* wide_keys = reinterpret_cast<const float*>(keys);
+  float* values = tile.scratch + tile.key_dim * kKvBlockTokens;
+  if (widens(tile)) {
+    with_reader(tile.format, keys, tile.key_dim,
+                [&](const auto& block) { widen_keys(block, tile.value_dim, tile.scratch); });
+    wide_keys = tile.scratch;
   }
-  with_reader(tile.format, values, tile.value_dim, [&](const auto& block) {
-    if (!widens) return sum_all(tile, scores, factors, block, end);
-    widen_values(block, tile.value_dim, end, wide_values);
-    sum_all(tile, scores, factors, F32Block{wide_values}, end);
+  transpose_keys(wide_keys, tile.value_dim, by.end, values);
+  sum_all(tile, by, F32Block{values});
+}
+
+inline const std::byte* values_of(const AttentionTile& tile, const std::byte* block) {
+  return tile.value_in_key ? nullptr : block + kv_block_bytes(tile.format, tile.key_dim);
+}
+
+inline void sum_block(const AttentionTile& tile, const std::byte* block, const Weighted& by) {
+  if (tile.value_in_key) return sum_key_block(tile, block, by);
+  with_reader(tile.format, values_of(tile, block), tile.value_dim, [&](const auto& values) {
+    if (!widens(tile)) return sum_all(tile, by, values);
+    float* wide_values = tile.scratch + tile.key_dim * kKvBlockTokens;
+    widen_values(values, tile.value_dim, by.end, wide_values);
+    sum_all(tile, by, F32Block{wide_values});
   });
+}
+
+// The order in which attend() reads: the keys of all blocks, then their values, then the keys that follow. Memory answers
+// late, so each stage fetches another one kAheadBytes or so behind it.
+class Stages {
+ public:
+  Stages(const AttentionTile& tile, const std::byte* const* blocks, int count, int following)
+      : tile_(tile), blocks_(blocks), count_(count), known_(count + following) {
+    constexpr int64_t kAheadBytes = 8192;
+    const auto size = static_cast<int64_t>(kv_block_bytes(tile.format, tile.key_dim));
+    distance_ = static_cast<int>((kAheadBytes + size - 1) / size);
+  }
+  Ahead after(int stage, int steps) const {
+    const int i = stage + distance_;
+    const int values = tile_.value_in_key ? 0 : count_;
+    if (i >= count_ && i < count_ + values) {
+      return make_ahead(values_of(tile_, blocks_[i - count_]), tile_.format, tile_.value_dim,
+                        steps);
+    }
+    const int block = i < count_ ? i : i - values;
+    return make_ahead(block < known_ ? blocks_[block] : nullptr, tile_.format, tile_.key_dim,
+                      steps);
+  }
+
+ private:
+  const AttentionTile& tile_;
+  const std::byte* const* blocks_;
+  int count_, known_, distance_;
+};
+
+inline void attend(const AttentionTile& tile, const std::byte* const* blocks, int count,
+                   int following, int32_t position) {
+  const Stages stages(tile, blocks, count, following);
+  float* scores = tile.scratch + (tile.key_dim + tile.value_dim) * kKvBlockTokens;
+  for (int b = 0; b < count; ++b) {
+    score_block(tile, blocks[b], scores + b * kKvBlockTokens, stages.after(b, tile.key_dim));
+  }
+  float factors[kMaxAttentionRows];
+  const int end = soften_all(tile, position, count * kKvBlockTokens, scores, factors);
+  for (int b = 0; b * kKvBlockTokens < end; ++b) {
+    const int left = end - b * kKvBlockTokens;
+    const int slots = left < kKvBlockTokens ? left : kKvBlockTokens;
+    const Ahead ahead = stages.after(count + b, slots);
+    sum_block(tile, blocks[b], {scores + b * kKvBlockTokens, factors, slots, ahead});
+    for (int r = 0; r < tile.rows; ++r) factors[r] = 1.0f;
+  }
 }
 
 inline constexpr AttentionKernels make_attention_kernels() {

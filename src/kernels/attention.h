@@ -29,6 +29,7 @@ constexpr size_t kv_block_bytes(KvFormat format, int dim) {  // a multiple of 64
 }
 
 inline constexpr int kMaxAttentionRows = 64;
+inline constexpr int kAttentionBlocks = 4;  // taken into a softmax at once
 
 // Query rows that share one KV head, and their online softmax. Each row sees the positions [first[r], last[r]].
 struct AttentionTile {
@@ -46,17 +47,19 @@ struct AttentionTile {
   float* scratch = nullptr;  // attention_scratch_floats(...)
 };
 constexpr size_t attention_scratch_floats(int key_dim, int value_dim) {
-  return static_cast<size_t>(kKvBlockTokens) * (key_dim + value_dim + kMaxAttentionRows);
+  return static_cast<size_t>(kKvBlockTokens) *
+         (key_dim + value_dim + kMaxAttentionRows * kAttentionBlocks);
 }
 
 struct AttentionKernels {
   void (*store_key)(KvFormat format, std::byte* block, int slot, const float* key, int dim);
   void (*store_value)(KvFormat format, std::byte* block, int slot, const float* value, int dim);
-  // Takes one block into the tile's softmax; `position` is that of slot 0. `values` is ignored when value_in_key.
-  // What a row gets depends neither on the tile's other rows nor on slots it does not see.
-  // `next`, if not null, is the keys that will be asked for after these, with their values right behind: fetched ahead.
-  void (*attend)(const AttentionTile& tile, const std::byte* keys, const std::byte* values,
-                 int32_t position, const std::byte* next);
+  // Takes blocks[0 .. count) (1..kAttentionBlocks) into the tile's softmax: blocks of keys, each with its block of values
+  // right behind unless value_in_key. blocks[count .. count + following) will be asked for next, and are fetched ahead.
+  // `position` is that of the first slot, a multiple of kKvBlockTokens * kAttentionBlocks unless no row sees the slots
+  // left out. What a row gets depends neither on the tile's other rows nor on slots it does not see.
+  void (*attend)(const AttentionTile& tile, const std::byte* const* blocks, int count,
+                 int following, int32_t position);
 };
 
 }  // namespace cohort::kernels

@@ -257,14 +257,14 @@ inline void decode_f32_panels(const PackedMatrix& w, const PanelLayout& layout, 
   for (Totals<kRows>& t : totals) clear(t);
   for (int64_t unit = 0; unit < layout.units; ++unit) {
     const int64_t first = unit * kUnitColumns;
-    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+    const int64_t left = w.columns - first;
+    for (int p = 0; p < kPanels; ++p) {
       const Unit at =
           locate_unit(w.format, layout, w.panels + (panel + p) * layout.panel_bytes, unit);
-      if (first + kUnitColumns <= w.columns) {
+      if (is_plain(kKind) && left >= kUnitColumns) {  // unrolled
         decode_f32_unit<kKind, kRows>(w.format, at, kUnitColumns, first, x, totals[p]);
       } else {
-        decode_f32_unit<kKind, kRows>(w.format, at, static_cast<int>(w.columns - first), first, x,
-                                      totals[p]);
+        decode_f32_unit<kKind, kRows>(w.format, at, static_cast<int>(left), first, x, totals[p]);
       }
     }
   }

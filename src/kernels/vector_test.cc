@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -129,10 +130,8 @@ TEST_P(VectorOps, RopeRotatesPairs) {
 constexpr KvFormat kFormats[] = {KvFormat::kF32, KvFormat::kF16, KvFormat::kBF16, KvFormat::kQ8};
 
 struct Block {
-  std::vector<std::byte> bytes;
+  const std::byte* bytes;
   int dim;
-
-  Block(KvFormat format, int dim_) : bytes(kv_block_bytes(format, dim_)), dim(dim_) {}
 };
 
 float greatest(const Values& values, int begin, int end) {
@@ -143,17 +142,16 @@ float greatest(const Values& values, int begin, int end) {
 
 // Element `i` of a block as the header describes its bytes.
 float element(KvFormat format, const Block& block, int i, int scale_index) {
+  const auto* halves = reinterpret_cast<const uint16_t*>(block.bytes);
   switch (format) {
-    case KvFormat::kF32: return reinterpret_cast<const float*>(block.bytes.data())[i];
-    case KvFormat::kF16:
-      return f16_to_float(reinterpret_cast<const uint16_t*>(block.bytes.data())[i]);
-    case KvFormat::kBF16:
-      return bf16_to_float(reinterpret_cast<const uint16_t*>(block.bytes.data())[i]);
+    case KvFormat::kF32: return reinterpret_cast<const float*>(block.bytes)[i];
+    case KvFormat::kF16: return f16_to_float(halves[i]);
+    case KvFormat::kBF16: return bf16_to_float(halves[i]);
     case KvFormat::kQ8: break;
   }
-  const auto code = static_cast<int8_t>(block.bytes[i]);
-  const std::byte* scales = block.bytes.data() + kv_codes_bytes(format, block.dim);
-  return code * bf16_to_float(reinterpret_cast<const uint16_t*>(scales)[scale_index]);
+  const std::byte* scales = block.bytes + kv_codes_bytes(format, block.dim);
+  return static_cast<float>(static_cast<int8_t>(block.bytes[i])) *
+         bf16_to_float(reinterpret_cast<const uint16_t*>(scales)[scale_index]);
 }
 
 TEST_P(VectorOps, StoredKeysAndValuesLieWhereTheHeaderSays) {
@@ -161,15 +159,15 @@ TEST_P(VectorOps, StoredKeysAndValuesLieWhereTheHeaderSays) {
     for (int dim : {1, 16, 31, 32, 64, 100}) {
       for (int slot : {0, 5, kKvBlockTokens - 1}) {
         const Values x = random(dim, 4.0f);
-        Block keys(format, dim), values(format, dim);
-        kernels_.attention.store_key(format, keys.bytes.data(), slot, x.data(), dim);
-        kernels_.attention.store_value(format, values.bytes.data(), slot, x.data(), dim);
+        std::vector<std::byte> keys(kv_block_bytes(format, dim)), values(keys.size());
+        kernels_.attention.store_key(format, keys.data(), slot, x.data(), dim);
+        kernels_.attention.store_value(format, values.data(), slot, x.data(), dim);
         for (int i = 0; i < dim; ++i) {
           const int group = i / kKvQuantGroup;
-          const float key =
-              element(format, keys, i * kKvBlockTokens + slot, group * kKvBlockTokens + slot);
-          const float value =
-              element(format, values, slot * dim + i, slot * kv_quant_groups(dim) + group);
+          const float key = element(format, {keys.data(), dim}, i * kKvBlockTokens + slot,
+                                    group * kKvBlockTokens + slot);
+          const float value = element(format, {values.data(), dim}, slot * dim + i,
+                                      slot * kv_quant_groups(dim) + group);
           const int end = std::min(dim, (group + 1) * kKvQuantGroup);
           const float step = greatest(x, group * kKvQuantGroup, end) / 127;
           const float tolerance = format == KvFormat::kF32    ? 0
@@ -185,10 +183,11 @@ TEST_P(VectorOps, StoredKeysAndValuesLieWhereTheHeaderSays) {
 }
 
 TEST_P(VectorOps, Q8StoresZerosAndTinyValues) {
-  Block keys(KvFormat::kQ8, 32);
+  std::vector<std::byte> bytes(kv_block_bytes(KvFormat::kQ8, 32));
+  const Block keys{bytes.data(), 32};
   const Values zeros(32, 0.0f), tiny(32, 1e-30f);
-  kernels_.attention.store_key(KvFormat::kQ8, keys.bytes.data(), 0, zeros.data(), 32);
-  kernels_.attention.store_key(KvFormat::kQ8, keys.bytes.data(), 1, tiny.data(), 32);
+  kernels_.attention.store_key(KvFormat::kQ8, bytes.data(), 0, zeros.data(), 32);
+  kernels_.attention.store_key(KvFormat::kQ8, bytes.data(), 1, tiny.data(), 32);
   for (int i = 0; i < 32; ++i) {
     EXPECT_EQ(element(KvFormat::kQ8, keys, i * kKvBlockTokens, 0), 0.0f);
     EXPECT_NEAR(element(KvFormat::kQ8, keys, i * kKvBlockTokens + 1, 1), 1e-30f, 1e-32f);
@@ -200,33 +199,32 @@ struct Sizes {
   bool value_in_key = false;
 };
 
-// Two blocks of which the rows see different parts, through one tile or a tile a row.
+// Six blocks of which the rows see different parts, through one tile or a tile a row.
 class AttendFixture {
  public:
   AttendFixture(const AttentionKernels& kernels, KvFormat format, const Sizes& sizes,
                 std::mt19937& engine)
       : kernels_(kernels), format_(format), sizes_(sizes) {
     std::normal_distribution<float> normal;
-    for (int b = 0; b < 2; ++b) {
-      keys_.emplace_back(format, sizes.key_dim);
-      values_.emplace_back(format, sizes.value_dim);
-      Values key(sizes.key_dim), value(sizes.value_dim);
+    Values key(sizes.key_dim), value(sizes.value_dim);
+    for (std::vector<std::byte>& block : blocks_) {
+      block.resize(key_bytes() + kv_block_bytes(format, sizes.value_dim));
       for (int slot = 0; slot < kKvBlockTokens; ++slot) {
         for (float& x : key) x = normal(engine);
         for (float& x : value) x = normal(engine);
-        kernels.store_key(format, keys_[b].bytes.data(), slot, key.data(), sizes.key_dim);
-        kernels.store_value(format, values_[b].bytes.data(), slot, value.data(), sizes.value_dim);
+        kernels.store_key(format, block.data(), slot, key.data(), sizes.key_dim);
+        kernels.store_value(format, block.data() + key_bytes(), slot, value.data(),
+                            sizes.value_dim);
       }
     }
     for (int i = 0; i < sizes.rows * sizes.key_dim; ++i) queries_.push_back(normal(engine) * 0.5f);
     for (int r = 0; r < sizes.rows; ++r) {
-      last_.push_back(20 + r * 43 / std::max(1, sizes.rows - 1));  // 20..63
-      first_.push_back(std::max(0, last_.back() - 35));
+      last_.push_back(180 * (r + 1) / sizes.rows);
+      first_.push_back(std::max(0, last_.back() - 100));
     }
-    if (sizes.rows == 1) last_[0] = 40;
   }
 
-  // The tile's out / sum, for rows [first_row, first_row + rows) in one tile.
+  // The tile's out / sum, for rows [first_row, first_row + rows) in one tile that reads no more blocks than it must.
   Values attend(int first_row, int rows) const {
     Values max(rows, -std::numeric_limits<float>::infinity()), sum(rows, 0.0f);
     Values out(static_cast<size_t>(rows) * sizes_.value_dim, 0.0f);
@@ -243,9 +241,14 @@ class AttendFixture {
                              .sum = sum.data(),
                              .out = out.data(),
                              .scratch = scratch.data()};
-    for (int b = 0; b < 2; ++b) {
-      kernels_.attend(tile, keys_[b].bytes.data(), values_[b].bytes.data(), b * kKvBlockTokens,
-                      nullptr);
+    const int last_block = last_[first_row + rows - 1] / kKvBlockTokens;
+    for (int b = first_[first_row] / kKvBlockTokens; b <= last_block;) {
+      const int end = std::min(last_block + 1, (b / kAttentionBlocks + 1) * kAttentionBlocks);
+      const int known = std::min(last_block + 1, end + 2);
+      const std::byte* blocks[kAttentionBlocks + 2];
+      for (int i = b; i < known; ++i) blocks[i - b] = blocks_[i].data();
+      kernels_.attend(tile, blocks, end - b, known - end, b * kKvBlockTokens);
+      b = end;
     }
     for (int i = 0; i < rows * sizes_.value_dim; ++i) out[i] /= sum[i / sizes_.value_dim];
     return out;
@@ -265,21 +268,23 @@ class AttendFixture {
   }
 
  private:
+  size_t key_bytes() const { return kv_block_bytes(format_, sizes_.key_dim); }
   float key(int position, int d) const {
     const int slot = position % kKvBlockTokens;
-    return element(format_, keys_[position / kKvBlockTokens], d * kKvBlockTokens + slot,
-                   d / kKvQuantGroup * kKvBlockTokens + slot);
+    return element(format_, {blocks_[position / kKvBlockTokens].data(), sizes_.key_dim},
+                   d * kKvBlockTokens + slot, d / kKvQuantGroup * kKvBlockTokens + slot);
   }
   float value(int position, int d) const {
     const int slot = position % kKvBlockTokens;
-    return element(format_, values_[position / kKvBlockTokens], slot * sizes_.value_dim + d,
-                   slot * kv_quant_groups(sizes_.value_dim) + d / kKvQuantGroup);
+    return element(
+        format_, {blocks_[position / kKvBlockTokens].data() + key_bytes(), sizes_.value_dim},
+        slot * sizes_.value_dim + d, slot * kv_quant_groups(sizes_.value_dim) + d / kKvQuantGroup);
   }
 
   const AttentionKernels& kernels_;
   KvFormat format_;
   Sizes sizes_;
-  std::vector<Block> keys_, values_;
+  std::array<std::vector<std::byte>, 6> blocks_;
   Values queries_;
   std::vector<int32_t> first_, last_;
 };

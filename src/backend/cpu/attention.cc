@@ -14,7 +14,7 @@ namespace {
 // The softmax of a row is built over stretches of this many positions, whose partial results are then joined in order. So
 // a long context can be shared out among workers, and the bits do not tell whether it was.
 constexpr int32_t kStretch = 512;
-static_assert(kStretch % kPageTokens == 0);
+static_assert(kStretch % (kPageTokens * kernels::kAttentionBlocks) == 0);
 
 // Partial results that wait to be joined may take this much; else each worker goes through its tiles' stretches in turn.
 constexpr int64_t kMaxPartialFloats = int64_t{2} << 20;
@@ -233,15 +233,22 @@ class Run {
     const int32_t begin = std::max((tile.first_stretch + stretch) * kStretch, first[0]);
     const int32_t end =
         std::min((tile.first_stretch + stretch + 1) * kStretch - 1, last[tile.count - 1]);
-    const auto keys = [&](int32_t page_index) {
-      return step_.cache->keys(tile.run->pages[page_index], *step_.layer, tile.kv_head);
-    };
-    const int32_t last_page = end / kPageTokens;
-    for (int32_t p = begin / kPageTokens; p <= last_page; ++p) {
-      const int32_t page = tile.run->pages[p];
-      compute_.kernels.vector.attention.attend(
-          rows, keys(p), step_.cache->values(page, *step_.layer, tile.kv_head), p * kPageTokens,
-          p < last_page ? keys(p + 1) : nullptr);
+    attend_pages(tile, rows, begin / kPageTokens, end / kPageTokens);
+  }
+
+  // Pages are taken in groups that begin at the same positions whatever the first page is.
+  void attend_pages(const Tile& tile, const kernels::AttentionTile& rows, int32_t first,
+                    int32_t last) const {
+    constexpr int32_t kGroup = kernels::kAttentionBlocks;
+    for (int32_t p = first; p <= last;) {
+      const int32_t end = std::min(last + 1, (p / kGroup + 1) * kGroup);
+      const int32_t known = std::min(last + 1, end + kGroup);
+      const std::byte* blocks[2 * kGroup];
+      for (int32_t i = p; i < known; ++i) {
+        blocks[i - p] = step_.cache->keys(tile.run->pages[i], *step_.layer, tile.kv_head);
+      }
+      compute_.kernels.vector.attention.attend(rows, blocks, end - p, known - end, p * kPageTokens);
+      p = end;
     }
   }
 
