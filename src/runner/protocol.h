@@ -24,6 +24,37 @@ enum class FrameType : uint8_t {
   kDelta = 7,     // runner -> daemon: GenerateDelta
   kStats = 8,     // runner -> daemon: RunnerStats, once a second while busy, and on change to idle
   kShutdown = 9,  // daemon -> runner: finish running requests up to a deadline, then exit 0
+  kListening = 10,  // runner -> daemon: Listening; the first word of a rank of several
+  kConnect = 11,    // daemon -> runner: ConnectCommand, once all ranks listen
+};
+
+// One pipeline stage: contiguous layers on a tensor group.
+struct StageLayout {
+  int32_t first_layer = 0;
+  int32_t last_layer = 0;            // exclusive
+  std::vector<int32_t> ranks;        // of the instance, in the group's order
+  std::vector<double> fractions;     // one a rank; they sum to 1
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("first_layer", first_layer);
+    visit("last_layer", last_layer);
+    visit("ranks", ranks);
+    visit("fractions", fractions);
+  }
+};
+
+// How an instance is cut. Ranks are 0..n-1, each in one stage. Rank 0 is the first of the last stage: it drives the others,
+// and has the logits at hand.
+struct GroupLayout {
+  std::vector<StageLayout> stages;   // in the order of layers, all of them
+  std::string wire = "f32";          // of values between ranks: f32 | bf16 | q8
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("stages", stages);
+    visit("wire", wire);
+  }
 };
 
 struct LoadCommand {
@@ -36,9 +67,13 @@ struct LoadCommand {
   int32_t threads = 0;              // 0: one a physical core
   std::string kv_type = "f16";      // f32 | f16 | bf16 | q8
   std::string math = "fast";        // f32 | fast
+  std::optional<GroupLayout> group;  // none: the whole model is here
+  int32_t rank = 0;                  // ours, with a group
 
   template <class Visitor>
   void fields(Visitor& visit) {
+    visit("group", group);
+    visit("rank", rank);
     visit("model", model);
     visit("model_name", model_name);
     visit("context_length", context_length);
@@ -48,6 +83,43 @@ struct LoadCommand {
     visit("threads", threads);
     visit("kv_type", kv_type);
     visit("math", math);
+  }
+};
+
+// The runner takes links of other ranks on this port, on all interfaces, from the ranks that have its key.
+struct Listening {
+  uint16_t port = 0;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("port", port);
+  }
+};
+
+struct RankAddress {
+  int32_t rank = 0;
+  std::string host;  // numeric, as this device reaches it
+  uint16_t port = 0;
+  std::string name;  // for messages
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("rank", rank);
+    visit("host", host);
+    visit("port", port);
+    visit("name", name);
+  }
+};
+
+struct ConnectCommand {
+  uint64_t instance = 0;            // all ranks of one attempt have the same number
+  std::string key;                  // 64 hex digits; "": links are not encrypted
+  std::vector<RankAddress> ranks;   // all others
+  double timeout_seconds = 10;      // to connect; loading may take longer, and is waited for separately
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("instance", instance);
+    visit("key", key);
+    visit("ranks", ranks);
+    visit("timeout_seconds", timeout_seconds);
   }
 };
 

@@ -1,0 +1,93 @@
+// Which devices are there and how to reach them: beacons find peers, one encrypted link joins each pair, and on a link run
+// control messages and any number of streams. Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "mesh/identity.h"
+#include "mesh/stream.h"
+#include "net/task.h"
+
+namespace cohort::mesh {
+
+inline constexpr uint16_t kDefaultPort = 52416;
+inline constexpr uint16_t kBeaconPort = 52416;  // UDP; the same for all devices, shared on one host
+inline constexpr size_t kMaxMessageBytes = 1u << 20;
+
+struct MeshOptions {
+  Identity identity;
+  std::string name;                    // as people call this device
+  std::string cluster_namespace = "default";
+  std::string secret;                  // "": none; then only peers on the link-local network are taken
+  std::string host = "";               // to listen on; "": all interfaces
+  uint16_t port = kDefaultPort;        // 0: a free one. Taken: the next free one, and a notice
+  std::vector<std::string> peers;      // HOST[:PORT], names too; tried again and again
+  std::string data_dir;                // peers of the past are remembered here; "": they are not
+  bool beacons = true;
+  uint64_t boot_unix_ms = 0;           // of this process
+};
+
+// A peer whose link is up.
+struct Peer {
+  std::string id;
+  std::string name;
+  uint64_t boot_unix_ms = 0;
+  std::string address;  // numeric, of the path the link runs over
+  uint16_t mesh_port = 0;
+};
+
+// A path as measured. Zeros where nothing was measured yet.
+struct LinkStatus {
+  std::string peer;
+  std::string address;
+  std::string kind;  // of the local interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
+  double round_trip_p50_s = 0;
+  double round_trip_p99_s = 0;
+  double bytes_per_s = 0;
+  net::TimePoint measured_at;
+};
+
+// Called on the loop thread, never from inside a call to the mesh.
+struct MeshEvents {
+  std::function<void(const Peer& peer)> link_up;
+  std::function<void(const std::string& peer, const std::string& why)> link_lost;
+  std::function<void(const std::string& peer, std::string message)> message;
+  std::function<void(std::unique_ptr<Stream> stream)> stream;  // a peer opened one
+  std::function<void(const std::string& peer)> measured;       // its LinkStatus is new
+  std::function<bool()> busy = [] { return false; };  // something runs that a measurement would disturb
+};
+
+class Mesh {
+ public:
+  // Opens the port. kUnavailable says who has it when no other is free.
+  static Result<std::unique_ptr<Mesh>> create(net::Executor executor, MeshOptions options,
+                                              MeshEvents events);
+  ~Mesh();  // after close()
+
+  uint16_t port() const;
+  const std::string& id() const;
+  std::vector<Peer> peers() const;
+  const Peer* find(std::string_view peer) const;
+  std::vector<LinkStatus> links() const;
+
+  // Queued in order; false when there is no link, or its queue is full and the message is dropped.
+  bool send(const std::string& peer, std::string message);
+
+  // kUnavailable: no link. `purpose` is for the peer to tell streams apart: "call", "generate", "shard".
+  Result<std::unique_ptr<Stream>> open_stream(const std::string& peer, std::string purpose);
+
+  net::Task<void> close();  // tells the peers
+
+ private:
+  struct State;
+  explicit Mesh(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cohort::mesh
