@@ -13,6 +13,14 @@ struct LayerCost {
   uint64_t touched_bytes = 0;  // read for one token: less than held where experts are routed
   double operations = 0;       // for one token, a multiply-add is two
   uint64_t kv_bytes_per_token = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("weight_bytes", weight_bytes);
+    visit("touched_bytes", touched_bytes);
+    visit("operations", operations);
+    visit("kv_bytes_per_token", kv_bytes_per_token);
+  }
 };
 
 struct ModelCost {
@@ -25,6 +33,19 @@ struct ModelCost {
   int32_t heads = 0;
   int32_t kv_heads = 0;
   int32_t max_positions = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("name", name);
+    visit("layers", layers);
+    visit("embedding_bytes", embedding_bytes);
+    visit("head_bytes", head_bytes);
+    visit("head_operations", head_operations);
+    visit("width", width);
+    visit("heads", heads);
+    visit("kv_heads", kv_heads);
+    visit("max_positions", max_positions);
+  }
 };
 
 // A model with its layers summed up once, so that any range of them is priced in constant time.

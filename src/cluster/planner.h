@@ -27,6 +27,13 @@ struct ManualStage {
   std::string device;  // id or name
   int32_t first_layer = 0;
   int32_t last_layer = 0;  // exclusive
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("device", device);
+    visit("first_layer", first_layer);
+    visit("last_layer", last_layer);
+  }
 };
 
 struct Wishes {

@@ -1,0 +1,139 @@
+// What a device says of itself: the body of its document. Facts only; who may believe what is decided elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cluster/document.h"
+
+namespace cohort::cluster {
+
+struct LinkDocument {
+  DeviceId peer;
+  std::string transport = "tcp";
+  std::string address;
+  std::string kind;  // of the interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
+  double rtt_us_p50 = 0;  // zeros: not measured yet
+  double rtt_us_p99 = 0;
+  double bandwidth_mbit_per_s = 0;
+  int64_t measured_unix_ms = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("peer", peer);
+    visit("transport", transport);
+    visit("address", address);
+    visit("kind", kind);
+    visit("rtt_us_p50", rtt_us_p50);
+    visit("rtt_us_p99", rtt_us_p99);
+    visit("bandwidth_mbit_per_s", bandwidth_mbit_per_s);
+    visit("measured_unix_ms", measured_unix_ms);
+  }
+};
+
+// A rank of an instance this device runs. What follows `reason` is filled in by rank 0 alone, but for the sizes.
+struct ShardDocument {
+  std::string instance;
+  uint64_t epoch = 0;
+  int32_t rank = 0;
+  std::string state;  // loading | ready | healing | failed
+  std::string reason;
+  int32_t layers_loaded = 0, total_layers = 0;
+  uint64_t weight_bytes = 0, kv_bytes = 0, rss_bytes = 0;
+  int32_t context_length = 0;
+  std::string architecture, backend;
+  double load_seconds = 0;
+  int32_t requests = 0, running = 0, queued = 0;
+  int32_t kv_pages_total = 0, kv_pages_used = 0, kv_pages_cached = 0;
+  uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int32_t restarts = 0;
+  double decode_tokens_per_s = 0;  // achieved, of one stream; 0: none yet
+  int32_t runner_pid = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("instance", instance);
+    visit("epoch", epoch);
+    visit("rank", rank);
+    visit("state", state);
+    visit("reason", reason);
+    visit("layers_loaded", layers_loaded);
+    visit("total_layers", total_layers);
+    visit("weight_bytes", weight_bytes);
+    visit("kv_bytes", kv_bytes);
+    visit("rss_bytes", rss_bytes);
+    visit("context_length", context_length);
+    visit("architecture", architecture);
+    visit("backend", backend);
+    visit("load_seconds", load_seconds);
+    visit("requests", requests);
+    visit("running", running);
+    visit("queued", queued);
+    visit("kv_pages_total", kv_pages_total);
+    visit("kv_pages_used", kv_pages_used);
+    visit("kv_pages_cached", kv_pages_cached);
+    visit("prompt_tokens", prompt_tokens);
+    visit("cached_tokens", cached_tokens);
+    visit("generated_tokens", generated_tokens);
+    visit("restarts", restarts);
+    visit("decode_tokens_per_s", decode_tokens_per_s);
+    visit("runner_pid", runner_pid);
+  }
+};
+
+struct DeviceDocument {
+  DeviceId id;
+  std::string name;
+  std::string version;
+  std::string system;  // "linux x86_64"
+  std::string cpu;
+  int32_t cores = 0;
+  std::string instruction_set;
+  uint64_t memory_total_bytes = 0;
+  uint64_t memory_available_bytes = 0;
+  uint64_t memory_limit_bytes = 0;  // of all models together; 0: the machine's
+  uint64_t disk_available_bytes = 0;
+  double read_gb_per_s = 0;  // measured with all threads a runner would use; 0: not yet
+  double matmul_gops = 0;    // of prefill's instruction
+  double temperature_c = 0;  // 0: the OS does not tell
+  int32_t battery_percent = -1;
+  std::vector<std::string> backends;
+  bool worker = true;    // takes shards
+  bool leaving = false;  // is about to go: its shards move
+  uint64_t daemon_rss_bytes = 0;
+  std::vector<LinkDocument> links;
+  std::vector<ShardDocument> shards;
+  std::string orphans;  // a plan of ours that a newer leader's replaced: for it to adopt
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("id", id);
+    visit("name", name);
+    visit("version", version);
+    visit("system", system);
+    visit("cpu", cpu);
+    visit("cores", cores);
+    visit("instruction_set", instruction_set);
+    visit("memory_total_bytes", memory_total_bytes);
+    visit("memory_available_bytes", memory_available_bytes);
+    visit("memory_limit_bytes", memory_limit_bytes);
+    visit("disk_available_bytes", disk_available_bytes);
+    visit("read_gb_per_s", read_gb_per_s);
+    visit("matmul_gops", matmul_gops);
+    visit("temperature_c", temperature_c);
+    visit("battery_percent", battery_percent);
+    visit("backends", backends);
+    visit("worker", worker);
+    visit("leaving", leaving);
+    visit("daemon_rss_bytes", daemon_rss_bytes);
+    visit("links", links);
+    visit("shards", shards);
+    visit("orphans", orphans);
+  }
+
+  const ShardDocument* shard(const std::string& instance, uint64_t epoch) const;
+  const LinkDocument* link(const DeviceId& peer) const;
+};
+
+}  // namespace cohort::cluster

@@ -1,0 +1,210 @@
+#include "cluster/leadership.h"
+
+#include <algorithm>
+#include <set>
+
+namespace cohort::cluster {
+namespace {
+
+uint64_t minus(uint64_t a, uint64_t b) { return a - std::min(a, b); }
+
+// Bytes a member's shard takes at the instance's wishes; 0 when the wishes are nonsense.
+uint64_t planned_bytes(const InstancePlan& instance, const StagePlan& stage,
+                       const MemberPlan& member) {
+  const auto wishes = to_wishes(instance.wishes, instance.cost);
+  if (!wishes) return 0;
+  const PricedModel model(instance.cost);
+  Stage priced{.first_layer = stage.first_layer, .last_layer = stage.last_layer};
+  for (const MemberPlan& other : stage.members) priced.members.push_back({0, other.fraction});
+  return member_memory_bytes(model, priced, {0, member.fraction}, wishes->load);
+}
+
+// What the plan gave this device to hold and it does not hold yet.
+uint64_t promised_bytes(const DeviceDocument& device, const PlanDocument& plan,
+                        const InstancePlan* moving) {
+  uint64_t total = 0;
+  for (const InstancePlan& instance : plan.instances) {
+    if (moving != nullptr && instance.id == moving->id) continue;
+    const ShardDocument* shard = device.shard(instance.id, instance.epoch);
+    if (shard != nullptr && shard->state != "loading") continue;
+    for (const StagePlan& stage : instance.stages) {
+      for (const MemberPlan& member : stage.members) {
+        if (member.device == device.id) total += planned_bytes(instance, stage, member);
+      }
+    }
+  }
+  return total;
+}
+
+uint64_t free_bytes(const DeviceDocument& device, const PlanDocument& plan,
+                    const InstancePlan* moving) {
+  uint64_t held = 0, held_by_moving = 0;
+  for (const ShardDocument& shard : device.shards) {
+    const uint64_t bytes = shard.weight_bytes + shard.kv_bytes;
+    held += bytes;
+    if (moving != nullptr && shard.instance == moving->id) held_by_moving += bytes;
+  }
+  uint64_t bytes = device.memory_available_bytes + held_by_moving;
+  if (device.memory_limit_bytes > 0) {
+    bytes = std::min(bytes, minus(device.memory_limit_bytes, held - held_by_moving));
+  }
+  return minus(bytes, promised_bytes(device, plan, moving));
+}
+
+LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to) {
+  const LinkDocument* link = from.link(to.id);
+  const LinkDocument* back = to.link(from.id);
+  if (link == nullptr && back == nullptr) return {};
+  LinkFacts facts{
+      .reachable = true, .round_trip_s = kAssumedRoundTripS, .bytes_per_s = kAssumedLinkBytesPerS};
+  for (const LinkDocument* measured : {link, back}) {
+    if (measured == nullptr || measured->bandwidth_mbit_per_s <= 0) continue;
+    facts.round_trip_s = measured->rtt_us_p50 * 1e-6;
+    facts.bytes_per_s = measured->bandwidth_mbit_per_s * 1e6 / 8;
+    break;
+  }
+  return facts;
+}
+
+double or_assumed(double measured, double unit, double assumed) {
+  return measured > 0 ? measured * unit : assumed;
+}
+
+bool is_whole(const InstancePlan& instance, const Devices& devices) {
+  for (const StagePlan& stage : instance.stages) {
+    for (const MemberPlan& member : stage.members) {
+      const auto found = devices.find(member.device);
+      if (found == devices.end() || found->second.leaving) return false;
+    }
+  }
+  return true;
+}
+
+// Which of its members went, in words.
+std::string who_left(const InstancePlan& instance, const Devices& devices) {
+  std::string names;
+  for (const RankPlan& rank : ranks_of(instance)) {
+    const auto found = devices.find(rank.member.device);
+    if (found != devices.end() && !found->second.leaving) continue;
+    if (!names.empty()) names += ", ";
+    names += found != devices.end() ? found->second.name : rank.member.device;
+  }
+  return names;
+}
+
+InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
+                           const Devices& devices) {
+  const std::string gone = who_left(old, devices);
+  InstanceWishes wishes = old.wishes;
+  Result<InstancePlan> healed =
+      place_instance(old.id, old.model, old.cost, wishes, topology_of(devices, plan, &old));
+  if (!healed) {  // what was wished cannot be had any more; running at all comes first
+    wishes.devices = 0;
+    wishes.manual.clear();
+    wishes.sharding = "auto";
+    healed = place_instance(old.id, old.model, old.cost, wishes, topology_of(devices, plan, &old));
+  }
+  InstancePlan next = healed.value_or(old);
+  next.wishes = old.wishes;
+  next.epoch = old.epoch + 1;
+  next.heals = old.heals + 1;
+  if (!healed) {
+    next.failed = true;
+    next.stages.clear();
+    next.reason = fmt::format("device {} left, and {}", gone, healed.error().message);
+  }
+  return next;
+}
+
+}  // namespace
+
+Topology topology_of(const Devices& devices, const PlanDocument& plan, const InstancePlan* moving) {
+  std::vector<const DeviceDocument*> usable;
+  for (const auto& [id, device] : devices) {
+    if (device.worker && !device.leaving) usable.push_back(&device);
+  }
+  Topology topology;
+  for (const DeviceDocument* device : usable) {
+    topology.devices.push_back(
+        {.id = device->id,
+         .name = device->name,
+         .memory_available_bytes = free_bytes(*device, plan, moving),
+         .read_bytes_per_s = or_assumed(device->read_gb_per_s, 1e9, kAssumedReadBytesPerS),
+         .operations_per_s = or_assumed(device->matmul_gops, 1e9, kAssumedOperationsPerS)});
+  }
+  for (const DeviceDocument* from : usable) {
+    for (const DeviceDocument* to : usable) topology.links.push_back(link_facts(*from, *to));
+  }
+  return topology;
+}
+
+Result<std::vector<Placement>> placements_of(const ModelCost& cost, const InstanceWishes& wishes,
+                                             const Topology& topology) {
+  if (topology.devices.empty()) {
+    return fail(Code::kUnavailable, "no device takes models (all run with --no-worker or leave)");
+  }
+  COHORT_TRY(const Wishes wanted, to_wishes(wishes, cost));
+  return plan(cost, topology, wanted);
+}
+
+Result<InstancePlan> place_instance(std::string id, std::string model, const ModelCost& cost,
+                                    const InstanceWishes& wishes, const Topology& topology) {
+  COHORT_TRY(const std::vector<Placement> placements, placements_of(cost, wishes, topology));
+  if (placements.empty()) {
+    return fail(Code::kUnavailable, "model '{}' can be placed in no way that was asked for", model);
+  }
+  const Placement& best = placements.front();
+  if (!best.error.empty()) return fail(Code::kUnavailable, "model '{}': {}", model, best.error);
+  InstancePlan instance{.id = std::move(id),
+                        .model = std::move(model),
+                        .sharding = best.sharding,
+                        .wishes = wishes,
+                        .reason = best.reason,
+                        .cost = cost};
+  instance.predicted = {best.prediction.time_to_first_token_s * 1e3,
+                        best.prediction.decode_tokens_per_s,
+                        best.prediction.throughput_tokens_per_s};
+  for (const Stage& stage : best.stages) {
+    StagePlan& out =
+        instance.stages.emplace_back(StagePlan{stage.first_layer, stage.last_layer, {}});
+    for (const Member& member : stage.members) {
+      out.members.push_back(
+          {topology.devices[static_cast<size_t>(member.device)].id, member.fraction});
+    }
+  }
+  return instance;
+}
+
+std::optional<PlanDocument> heal(const PlanDocument& plan, const Devices& devices) {
+  PlanDocument healed = plan;
+  bool changed = false;
+  for (InstancePlan& instance : healed.instances) {
+    if (instance.failed || is_whole(instance, devices)) continue;
+    instance = heal_instance(instance, healed, devices);
+    changed = true;
+  }
+  if (!changed) return std::nullopt;
+  return healed;
+}
+
+std::optional<PlanDocument> adopt(const PlanDocument& plan, const PlanDocument& orphans) {
+  PlanDocument adopted = plan;
+  bool changed = false;
+  for (const InstancePlan& orphan : orphans.instances) {
+    InstancePlan* ours = adopted.find(orphan.id);
+    if (ours == nullptr) {
+      adopted.instances.push_back(orphan);
+    } else if (orphan.epoch > ours->epoch || (ours->failed && !orphan.failed)) {
+      const uint64_t epoch = std::max(orphan.epoch, ours->epoch + 1);
+      *ours = orphan;
+      ours->epoch = epoch;
+    } else {
+      continue;
+    }
+    changed = true;
+  }
+  if (!changed) return std::nullopt;
+  return adopted;
+}
+
+}  // namespace cohort::cluster

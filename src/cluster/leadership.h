@@ -1,0 +1,46 @@
+// What a leader decides, as functions from values to values: where a new instance goes, what becomes of one whose devices
+// died or leave, and which instances of another leader it takes over.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cluster/device_document.h"
+#include "cluster/plan_document.h"
+#include "cluster/planner.h"
+
+namespace cohort::cluster {
+
+// The live devices' documents, by id.
+using Devices = std::map<DeviceId, DeviceDocument>;
+
+// Where a pair was not measured yet, a modest home network is assumed; where a device was not, a modest computer.
+inline constexpr double kAssumedRoundTripS = 300e-6;
+inline constexpr double kAssumedLinkBytesPerS = 110e6;
+inline constexpr double kAssumedReadBytesPerS = 10e9;
+inline constexpr double kAssumedOperationsPerS = 100e9;
+
+// What the planner may use: live workers that stay. Memory that shards of instances in the plan will take but do not hold
+// yet is left out; that which `moving` holds counts as free. What may run on no device is left out altogether.
+Topology topology_of(const Devices& devices, const PlanDocument& plan,
+                     const InstancePlan* moving = nullptr);
+
+// All placements of a model on these devices, best first.
+Result<std::vector<Placement>> placements_of(const ModelCost& cost, const InstanceWishes& wishes,
+                                             const Topology& topology);
+
+// The best of them as an instance. kUnavailable: none can run; says what is missing where.
+Result<InstancePlan> place_instance(std::string id, std::string model, const ModelCost& cost,
+                                    const InstanceWishes& wishes, const Topology& topology);
+
+// The plan with every instance that involves a device which is not live, or leaves, placed anew or failed; nullopt when
+// there is none.
+std::optional<PlanDocument> heal(const PlanDocument& plan, const Devices& devices);
+
+// The plan with the instances of `orphans` that it lacks, or has in an older epoch; nullopt when that is none.
+std::optional<PlanDocument> adopt(const PlanDocument& plan, const PlanDocument& orphans);
+
+}  // namespace cohort::cluster

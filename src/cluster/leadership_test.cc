@@ -1,0 +1,157 @@
+#include "cluster/leadership.h"
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+
+namespace cohort::cluster {
+namespace {
+
+constexpr uint64_t kGiB = 1ull << 30;
+
+ModelCost model_of(uint64_t total_bytes) {
+  ModelCost model{.name = "m", .width = 2048, .heads = 32, .kv_heads = 8, .max_positions = 8192};
+  const uint64_t bytes = total_bytes / 16;
+  model.layers.assign(16, {bytes, bytes, static_cast<double>(bytes) * 4, 2048});
+  return model;
+}
+
+// `count` equal devices, all linked, named "a", "b"... with ids "id-a"...
+Devices devices_of(int count, uint64_t memory_bytes) {
+  Devices devices;
+  for (int i = 0; i < count; ++i) {
+    const std::string name(1, static_cast<char>('a' + i));
+    DeviceDocument device{.id = fmt::format("id-{}", name), .name = name};
+    device.memory_available_bytes = memory_bytes;
+    device.read_gb_per_s = 20;
+    device.matmul_gops = 200;
+    devices[device.id] = device;
+  }
+  for (auto& [id, device] : devices) {
+    for (const auto& [peer, other] : devices) {
+      if (peer == id) continue;
+      device.links.push_back({.peer = peer, .rtt_us_p50 = 20, .bandwidth_mbit_per_s = 10'000});
+    }
+  }
+  return devices;
+}
+
+PlanDocument plan_with(const Devices& devices, const ModelCost& cost,
+                       const InstanceWishes& wishes = {}) {
+  PlanDocument plan;
+  plan.instances.push_back(
+      place_instance("i1", "m", cost, wishes, topology_of(devices, plan)).value());
+  return plan;
+}
+
+TEST(Leadership, AModelTooLargeForOneDeviceIsSplitAndItsLastStageDrives) {
+  const Devices devices = devices_of(3, 4 * kGiB);
+  InstanceWishes wishes;
+  wishes.sharding = "pipeline";
+  const PlanDocument plan = plan_with(devices, model_of(8 * kGiB), wishes);
+  const InstancePlan& instance = plan.instances[0];
+  ASSERT_GE(instance.stages.size(), 2u);
+  const auto ranks = ranks_of(instance);
+  EXPECT_EQ(ranks[0].stage, static_cast<int32_t>(instance.stages.size()) - 1);
+  EXPECT_EQ(ranks[1].stage, 0);
+  EXPECT_EQ(driver_of(instance), instance.stages.back().members[0].device);
+}
+
+TEST(Leadership, ThePlanSurvivesTheWayThroughJson) {
+  const PlanDocument plan = plan_with(devices_of(3, 4 * kGiB), model_of(8 * kGiB));
+  const auto back = from_json<PlanDocument>(to_json(plan)).value();
+  EXPECT_EQ(back.instances[0].stages, plan.instances[0].stages);
+  EXPECT_EQ(to_json(back), to_json(plan));
+}
+
+TEST(Leadership, NothingIsHealedWhileAllMembersLive) {
+  const Devices devices = devices_of(3, 4 * kGiB);
+  EXPECT_FALSE(heal(plan_with(devices, model_of(8 * kGiB)), devices));
+}
+
+TEST(Leadership, AnInstanceWhoseDeviceDiedIsPlacedOnTheOthers) {
+  Devices devices = devices_of(4, 4 * kGiB);
+  const PlanDocument plan = plan_with(devices, model_of(8 * kGiB));
+  const DeviceId dead = driver_of(plan.instances[0]);
+  devices.erase(dead);
+  const auto healed = heal(plan, devices);
+  ASSERT_TRUE(healed);
+  const InstancePlan& instance = healed->instances[0];
+  EXPECT_FALSE(instance.failed) << instance.reason;
+  EXPECT_FALSE(instance.involves(dead));
+  EXPECT_EQ(instance.epoch, plan.instances[0].epoch + 1);
+  EXPECT_EQ(instance.heals, 1);
+}
+
+TEST(Leadership, TheMemoryAnInstanceHoldsServesItsOwnHealing) {
+  Devices devices = devices_of(3, 4 * kGiB);
+  InstanceWishes wishes;
+  wishes.sharding = "pipeline";
+  const PlanDocument plan = plan_with(devices, model_of(6 * kGiB), wishes);
+  for (auto& [id, device] : devices) {
+    if (!plan.instances[0].involves(id)) continue;
+    device.memory_available_bytes = kGiB / 2;
+    device.shards.push_back(
+        {.instance = "i1", .epoch = 1, .state = "ready", .weight_bytes = 3 * kGiB + kGiB / 2});
+  }
+  devices.erase(driver_of(plan.instances[0]));
+  const auto healed = heal(plan, devices);
+  ASSERT_TRUE(healed);
+  EXPECT_FALSE(healed->instances[0].failed) << healed->instances[0].reason;
+}
+
+TEST(Leadership, WithTooLittleMemoryLeftTheInstanceFailsAndSaysWhoLeftAndWhatIsMissing) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  const PlanDocument plan = plan_with(devices, model_of(6 * kGiB));
+  const DeviceId dead = driver_of(plan.instances[0]);
+  devices.at(dead).leaving = true;
+  const auto healed = heal(plan, devices);
+  ASSERT_TRUE(healed);
+  const InstancePlan& instance = healed->instances[0];
+  EXPECT_TRUE(instance.failed);
+  EXPECT_TRUE(instance.stages.empty());
+  EXPECT_NE(instance.reason.find("device " + devices.at(dead).name + " left"), std::string::npos)
+      << instance.reason;
+  EXPECT_NE(instance.reason.find("missing"), std::string::npos) << instance.reason;
+  EXPECT_FALSE(heal(*healed, devices)) << "a failed instance is not healed again and again";
+}
+
+TEST(Leadership, WhatIsPromisedToOneInstanceIsNotGivenToAnother) {
+  const Devices devices = devices_of(1, 4 * kGiB);
+  const PlanDocument plan = plan_with(devices, model_of(3 * kGiB));
+  const auto second = place_instance("i2", "m", model_of(3 * kGiB), {}, topology_of(devices, plan));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kUnavailable);
+}
+
+TEST(Leadership, AMemoryLimitBoundsAllInstancesOfADevice) {
+  Devices devices = devices_of(1, 16 * kGiB);
+  devices.begin()->second.memory_limit_bytes = 2 * kGiB;
+  EXPECT_FALSE(place_instance("i1", "m", model_of(3 * kGiB), {}, topology_of(devices, {})));
+  EXPECT_TRUE(place_instance("i1", "m", model_of(kGiB), {}, topology_of(devices, {})));
+}
+
+TEST(Leadership, OrphansAreAdoptedUnlessTheyAreKnownAsNew) {
+  const Devices devices = devices_of(2, 8 * kGiB);
+  const PlanDocument plan = plan_with(devices, model_of(kGiB));
+  PlanDocument orphans = plan;
+  EXPECT_FALSE(adopt(plan, orphans));
+  orphans.instances[0].id = "i2";
+  const auto adopted = adopt(plan, orphans);
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ(adopted->instances.size(), 2u);
+  orphans.instances[0].id = "i1";
+  orphans.instances[0].epoch = 5;
+  EXPECT_EQ(adopt(plan, orphans)->instances[0].epoch, 5u);
+}
+
+TEST(Leadership, WishesThatMakeNoSenseAreRefused) {
+  InstanceWishes wishes;
+  wishes.sharding = "diagonal";
+  const auto refused = to_wishes(wishes, model_of(kGiB));
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("diagonal"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cohort::cluster

@@ -1,0 +1,83 @@
+#include "cluster/plan_document.h"
+
+#include <algorithm>
+
+#include "cluster/device_document.h"
+
+namespace cohort::cluster {
+
+bool InstancePlan::involves(const DeviceId& device) const {
+  return std::any_of(stages.begin(), stages.end(), [&](const StagePlan& stage) {
+    return std::any_of(stage.members.begin(), stage.members.end(),
+                       [&](const MemberPlan& member) { return member.device == device; });
+  });
+}
+
+std::vector<RankPlan> ranks_of(const InstancePlan& instance) {
+  std::vector<RankPlan> ranks;
+  const auto add_stage = [&](size_t index) {
+    for (const MemberPlan& member : instance.stages[index].members) {
+      ranks.push_back({static_cast<int32_t>(ranks.size()), static_cast<int32_t>(index), member});
+    }
+  };
+  if (instance.stages.empty()) return ranks;
+  add_stage(instance.stages.size() - 1);
+  for (size_t index = 0; index + 1 < instance.stages.size(); ++index) add_stage(index);
+  return ranks;
+}
+
+const DeviceId& driver_of(const InstancePlan& instance) {
+  static const DeviceId kNobody;
+  return instance.stages.empty() ? kNobody : instance.stages.back().members.front().device;
+}
+
+InstancePlan* PlanDocument::find(std::string_view id) {
+  const auto found = std::find_if(instances.begin(), instances.end(),
+                                  [&](const InstancePlan& instance) { return instance.id == id; });
+  return found == instances.end() ? nullptr : &*found;
+}
+
+const InstancePlan* PlanDocument::find(std::string_view id) const {
+  return const_cast<PlanDocument*>(this)->find(id);
+}
+
+Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost) {
+  constexpr int32_t kPlannedContext = 4096;  // when nobody says how much
+  Wishes out;
+  if (wishes.sharding == "pipeline") {
+    out.sharding = Sharding::kPipeline;
+  } else if (wishes.sharding == "tensor") {
+    out.sharding = Sharding::kTensor;
+  } else if (wishes.sharding != "auto") {
+    return fail(Code::kInvalidArgument, "sharding: '{}' is none of auto, pipeline, tensor",
+                wishes.sharding);
+  }
+  if (wishes.wire != "f32" && wishes.wire != "bf16" && wishes.wire != "q8") {
+    return fail(Code::kInvalidArgument, "wire: '{}' is none of f32, bf16, q8", wishes.wire);
+  }
+  out.devices = wishes.devices;
+  out.only = wishes.only;
+  out.manual = wishes.manual;
+  const int32_t limit = cost.max_positions > 0 ? cost.max_positions : kPlannedContext;
+  out.load.context = wishes.context > 0 ? wishes.context : std::min(kPlannedContext, limit);
+  out.load.concurrency = std::max(1, wishes.concurrency);
+  out.load.prompt = std::min(out.load.prompt, out.load.context);
+  out.load.wire_bytes = wishes.wire == "f32" ? 4 : wishes.wire == "bf16" ? 2 : 1;
+  return out;
+}
+
+const ShardDocument* DeviceDocument::shard(const std::string& instance, uint64_t epoch) const {
+  for (const ShardDocument& shard : shards) {
+    if (shard.instance == instance && shard.epoch == epoch) return &shard;
+  }
+  return nullptr;
+}
+
+const LinkDocument* DeviceDocument::link(const DeviceId& peer) const {
+  for (const LinkDocument& link : links) {
+    if (link.peer == peer) return &link;
+  }
+  return nullptr;
+}
+
+}  // namespace cohort::cluster
