@@ -20,6 +20,10 @@
 #include "base/result.h"
 #include "tensor/quantization.h"
 
+namespace cohort::transport {
+class Group;
+}
+
 namespace cohort::backend {
 
 // ---- handles: small values, meaningless to anyone but the backend that made them ----
@@ -131,6 +135,7 @@ class Backend {
   // -- a step --
   virtual void begin_step(const StepPlan& plan) = 0;  // `plan` must outlive the step
   virtual Result<void> read(Tensor x, std::span<float> out) = 0;  // row-major; finishes the step's work so far
+  virtual Result<void> finish() = 0;  // the end of a step of which nothing is read
 
   virtual int32_t scope_begin() = 0;               // use class Scope
   virtual void scope_end(int32_t mark) = 0;
@@ -157,9 +162,13 @@ class Backend {
   virtual Tensor concat(std::span<const Tensor> parts, int heads = 1) = 0;
   virtual Tensor take_rows(Tensor x, std::span<const int32_t> rows) = 0;
 
-  // -- between the ranks of a tensor-parallel group (no-ops for a group of one) --
+  // -- between the ranks of a tensor-parallel group (no-ops without one) --
+  // Borrowed from now on; null: alone. Between steps.
+  virtual void set_group(transport::Group* group) = 0;
+  // The first error of these two is kept: read() and finish() return it, from then on. What the step computes after it
+  // means nothing.
   virtual void all_sum(Tensor& x) = 0;
-  virtual Tensor all_gather(Tensor x) = 0;  // columns, in rank order
+  virtual Tensor all_gather(Tensor x, std::span<const int32_t> columns) = 0;  // columns[r] are rank r's; in that order
 };
 
 // Activations made while it lives are dropped with it; in-place changes to older ones stay.

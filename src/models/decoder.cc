@@ -51,7 +51,8 @@ class Decoder final : public Model {
     if (!info_.last_stage) return h;
     if (plan.logits_rows.empty()) return Tensor{.columns = info_.vocab_size};
     const Tensor rows = backend.take_rows(h, plan.logits_rows);
-    return backend.all_gather(backend.linear(head_, backend.rms_norm(rows, norm_, norm_eps_)));
+    const Tensor logits = backend.linear(head_, backend.rms_norm(rows, norm_, norm_eps_));
+    return backend.all_gather(logits, head_rows_);
   }
 
  private:
@@ -59,6 +60,7 @@ class Decoder final : public Model {
 
   ModelInfo info_;
   backend::Matrix embedding_, head_;
+  std::vector<int32_t> head_rows_;  // of each rank
   std::vector<std::unique_ptr<Layer>> layers_;
   backend::Vector norm_;
   float norm_eps_ = 0;
@@ -74,10 +76,12 @@ Result<void> Decoder::load_ends(Loader& loader, const DecoderConfig& config) {
   const bool tied = config.tie_word_embeddings.value_or(!loader.has("lm_head.weight"));
   COHORT_TRY(const MatrixView head,
              loader.view(tied ? table_name : "lm_head", info_.vocab_size, info_.width));
-  COHORT_TRY(const Range rows, share_of(loader.shard(), head.rows,
-                                        free_step(loader.shard(), head.rows, kVocabularyStep),
-                                        "rows of the vocabulary"));
-  const backend::MatrixPart part = rows_of(head, rows);
+  COHORT_TRY(
+      const std::vector<Range> shares,
+      shares_of(loader.shard(), head.rows, free_step(loader.shard(), head.rows, kVocabularyStep),
+                "rows of the vocabulary"));
+  for (const Range& rows : shares) head_rows_.push_back(static_cast<int32_t>(rows.count));
+  const backend::MatrixPart part = rows_of(head, shares[static_cast<size_t>(loader.shard().rank)]);
   COHORT_TRY(head_, loader.load_matrix({&part, 1}));
   COHORT_TRY(norm_, loader.vector("model.norm.weight", info_.width));
   norm_eps_ = config.rms_norm_eps;

@@ -43,15 +43,22 @@ std::vector<Range> split(int64_t units, std::span<const double> fractions) {
   return ranges;
 }
 
-Result<Range> share_of(const Shard& shard, int64_t total, int64_t step, std::string_view what) {
+Result<std::vector<Range>> shares_of(const Shard& shard, int64_t total, int64_t step,
+                                     std::string_view what) {
   COHORT_CHECK(total % step == 0);
   const int64_t units = total / step;
   if (units < shard.size()) {
     return fail(Code::kInvalidArgument, "{} {} move in steps of {}: too few for {} ranks", total,
                 what, step, shard.size());
   }
-  const Range share = split(units, shard.fractions)[shard.rank];
-  return Range{share.first * step, share.count * step};
+  std::vector<Range> shares = split(units, shard.fractions);
+  for (Range& share : shares) share = {share.first * step, share.count * step};
+  return shares;
+}
+
+Result<Range> share_of(const Shard& shard, int64_t total, int64_t step, std::string_view what) {
+  COHORT_TRY(const std::vector<Range> shares, shares_of(shard, total, step, what));
+  return shares[static_cast<size_t>(shard.rank)];
 }
 
 int64_t free_step(const Shard& shard, int64_t total, int64_t preferred) {

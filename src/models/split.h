@@ -24,8 +24,10 @@ struct Range {
 // all. Nobody goes without while there are enough for all.
 std::vector<Range> split(int64_t units, std::span<const double> fractions);
 
-// This rank's share of `total` columns or rows that move in steps of `step` (which divides `total`). kInvalidArgument when
-// there are fewer steps than ranks; `what` names the thing.
+// The ranks' shares of `total` columns or rows that move in steps of `step` (which divides `total`), and this rank's.
+// kInvalidArgument when there are fewer steps than ranks; `what` names the thing.
+Result<std::vector<Range>> shares_of(const Shard& shard, int64_t total, int64_t step,
+                                     std::string_view what);
 Result<Range> share_of(const Shard& shard, int64_t total, int64_t step, std::string_view what);
 
 // A step for what may be cut anywhere: a power of two up to `preferred` (one too, for the kernels' comfort) that divides

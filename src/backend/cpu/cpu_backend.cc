@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "backend/cpu/attention.h"
+#include "backend/cpu/collectives.h"
 #include "backend/cpu/cores.h"
 #include "backend/cpu/experts.h"
 #include "backend/cpu/kv_cache.h"
@@ -130,6 +132,7 @@ class CpuBackend final : public Backend {
   }
 
   Result<void> read(Tensor x, std::span<float> out) override {
+    COHORT_TRY_VOID(finish());
     const Rows rows = acts_.rows(x);
     COHORT_CHECK(out.size() == static_cast<size_t>(rows.rows) * rows.columns);
     for (int32_t r = 0; r < rows.rows; ++r) {
@@ -137,6 +140,8 @@ class CpuBackend final : public Backend {
     }
     return {};
   }
+
+  Result<void> finish() override { return collectives_.status(); }
 
   int32_t scope_begin() override { return acts_.mark(); }
   void scope_end(int32_t mark) override { acts_.drop_from(mark); }
@@ -342,8 +347,18 @@ class CpuBackend final : public Backend {
     return y;
   }
 
-  void all_sum(Tensor&) override {}
-  Tensor all_gather(Tensor x) override { return x; }
+  void set_group(transport::Group* group) override { collectives_.set_group(group); }
+
+  void all_sum(Tensor& x) override {
+    if (!collectives_.alone()) collectives_.all_sum(acts_.rows(x));
+  }
+
+  Tensor all_gather(Tensor x, std::span<const int32_t> columns) override {
+    if (collectives_.alone()) return x;
+    const Tensor y = acts_.make(x.rows, std::accumulate(columns.begin(), columns.end(), 0));
+    collectives_.all_gather(acts_.rows(x), columns, acts_.rows(y));
+    return y;
+  }
 
  private:
   int32_t plan_rows() const { return static_cast<int32_t>(positions_.size()); }
@@ -380,6 +395,7 @@ class CpuBackend final : public Backend {
   // of the step
   Activations acts_;
   Compute compute_;
+  Collectives collectives_;
   std::vector<RopeTable> ropes_;
   const StepPlan* plan_ = nullptr;
   int64_t step_ = 0;

@@ -10,7 +10,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "formats/checkpoint.h"
 #include "models/golden.h"
-#include "models/testing/lockstep_backend.h"
+#include "transport/local_groups.h"
 
 namespace cohort::models::testing {
 
@@ -30,21 +30,21 @@ class TensorGroup {
   static Result<std::unique_ptr<TensorGroup>> load(const formats::Checkpoint& checkpoint,
                                                    const std::vector<double>& fractions,
                                                    int32_t pages) {
-    auto group = std::make_unique<TensorGroup>(static_cast<int>(fractions.size()));
+    auto group = std::make_unique<TensorGroup>();
+    COHORT_TRY(auto links,
+               transport::make_local_groups({.size = static_cast<int>(fractions.size())}));
     for (size_t rank = 0; rank < fractions.size(); ++rank) {
-      auto backend = std::make_unique<LockstepBackend>(exact_backend(), group->meeting_,
-                                                       static_cast<int>(rank));
+      auto backend = exact_backend();
+      backend->set_group(links[rank].get());
       COHORT_TRY(
           auto model,
           make_model(checkpoint, {.rank = static_cast<int32_t>(rank), .fractions = fractions},
                      *backend));
       COHORT_TRY_VOID(make_kv(*model, *backend, pages));
-      group->ranks_.push_back({std::move(backend), std::move(model)});
+      group->ranks_.push_back({std::move(links[rank]), std::move(backend), std::move(model)});
     }
     return group;
   }
-
-  explicit TensorGroup(int ranks) : meeting_(ranks) {}
 
   GoldenTarget target() {
     return {.step = [this](const auto& plan, auto logits) { return step(plan, logits); },
@@ -56,6 +56,7 @@ class TensorGroup {
 
  private:
   struct Rank {
+    std::unique_ptr<transport::Group> group;
     std::unique_ptr<backend::Backend> backend;
     std::unique_ptr<Model> model;
   };
@@ -78,7 +79,6 @@ class TensorGroup {
     return {};
   }
 
-  Meeting meeting_;
   std::vector<Rank> ranks_;
 };
 
