@@ -45,6 +45,7 @@ class MeshGroup final : public Group {
   Result<void> send(int to, std::span<const std::byte> bytes, Deadline deadline) override;
   Result<void> receive(int from, std::span<std::byte> out, Deadline deadline) override;
   Result<void> barrier(Deadline deadline) override;
+  Result<void> check() override { return mesh_.check(); }
   void abort(std::string_view reason) override {
     mesh_.abort({Code::kUnavailable, std::string(reason)});
   }

@@ -51,6 +51,9 @@ class Group {
 
   virtual Result<void> barrier(Deadline deadline) = 0;
 
+  // Looks after the peers without waiting for anything: for who has nothing to say for a while.
+  virtual Result<void> check() = 0;
+
   // Ends the group on all ranks; theirs fail with kUnavailable and `reason`.
   virtual void abort(std::string_view reason) = 0;
 

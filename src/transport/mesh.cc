@@ -64,6 +64,13 @@ tl::unexpected<Error> Mesh::wrong_size(int rank, const InMessage& message, size_
               expected);
 }
 
+Result<void> Mesh::check() {
+  if (failure_) return tl::unexpected(*failure_);
+  Result<void> alive = look(Deadline::never());
+  if (!alive) abort(alive.error());
+  return alive;
+}
+
 void Mesh::abort(Error reason) {
   if (failure_) return;
   failure_ = std::move(reason);

@@ -73,6 +73,7 @@ class Mesh {
   // kDataLoss: `rank` sent another size than was due.
   tl::unexpected<Error> wrong_size(int rank, const InMessage& message, size_t expected) const;
 
+  Result<void> check();  // are all peers alive? An error aborts the mesh
   void abort(Error reason);
 
  private:

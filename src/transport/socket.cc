@@ -68,14 +68,21 @@ Result<UniqueFd> listen_tcp(const SocketAddress& address) {
   UniqueFd socket(::socket(resolved->ai_family, SOCK_STREAM, 0));
   if (!socket) return fail(Code::kInternal, "socket: {}", strerror(errno));
   tune_socket(socket.get());
-  const int on = 1;
+  const int on = 1, off = 0;
   setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (resolved->ai_family == AF_INET6)  // "::" takes IPv4 too
+    setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
   if (bind(socket.get(), resolved->ai_addr, resolved->ai_addrlen) != 0 ||
       listen(socket.get(), kBacklog) != 0) {
     return fail(Code::kUnavailable, "cannot listen on {} port {}: {}", address.host, address.port,
                 strerror(errno));
   }
   return socket;
+}
+
+Result<UniqueFd> listen_anywhere() {
+  Result<UniqueFd> both = listen_tcp({.host = "::"});
+  return both ? std::move(both) : listen_tcp({.host = "0.0.0.0"});  // no IPv6 on this machine
 }
 
 Result<SocketAddress> local_address(const UniqueFd& socket) {

@@ -19,6 +19,7 @@ struct SocketAddress {
 };
 
 Result<UniqueFd> listen_tcp(const SocketAddress& address);
+Result<UniqueFd> listen_anywhere();  // on all interfaces, IPv6 and IPv4, any free port
 Result<SocketAddress> local_address(const UniqueFd& socket);
 Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline);
 // Tries again while nobody listens there yet, until the deadline.

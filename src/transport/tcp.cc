@@ -280,24 +280,29 @@ Result<void> prove_key(Link& link, int fd, Deadline deadline) {
 
 }  // namespace
 
-Result<std::unique_ptr<Link>> open_tcp_link(UniqueFd socket, const HandshakeOptions& options,
-                                            std::string name) {
+Result<OpenedLink> open_tcp_link_to_any(UniqueFd socket, const HandshakeOptions& options,
+                                        const std::function<std::string(int)>& name_of) {
   const int fd = socket.get();
   tune_socket(fd);
   tune_tcp_socket(fd);
-  Result<Greeting> greeting = shake_hands(socket, options);
-  if (!greeting) return fail_in(name, std::move(greeting).error());
-  auto link = std::make_unique<TcpLink>(std::move(socket), std::move(name));
-  if (!greeting->send_key) return link;
-  COHORT_TRY(Cipher sealer, Cipher::make(*greeting->send_key));
-  COHORT_TRY(Cipher opener, Cipher::make(*greeting->receive_key));
+  COHORT_TRY(const Greeting greeting, shake_hands(socket, options));
+  auto link = std::make_unique<TcpLink>(std::move(socket), name_of(greeting.peer_rank));
+  if (!greeting.send_key) return OpenedLink{greeting.peer_rank, std::move(link)};
+  COHORT_TRY(Cipher sealer, Cipher::make(*greeting.send_key));
+  COHORT_TRY(Cipher opener, Cipher::make(*greeting.receive_key));
   link->encrypt(std::move(sealer), std::move(opener));
   if (auto proven = prove_key(*link, fd, options.deadline); !proven) {
-    const std::string peer = link->peer();
     link->abort("the secrets differ");
-    return fail_in(peer, std::move(proven).error());
+    return tl::unexpected(std::move(proven).error());
   }
-  return link;
+  return OpenedLink{greeting.peer_rank, std::move(link)};
+}
+
+Result<std::unique_ptr<Link>> open_tcp_link(UniqueFd socket, const HandshakeOptions& options,
+                                            std::string name) {
+  auto opened = open_tcp_link_to_any(std::move(socket), options, [&](int) { return name; });
+  if (!opened) return fail_in(name, std::move(opened).error());
+  return std::move(opened->link);
 }
 
 }  // namespace cohort::transport

@@ -2,6 +2,7 @@
 // On the wire, after the hello of handshake.h: header, payload, and 16 bytes of tag when encrypted.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,5 +16,13 @@ namespace cohort::transport {
 // the peer holds another secret, else as shake_hands().
 Result<std::unique_ptr<Link>> open_tcp_link(UniqueFd socket, const HandshakeOptions& options,
                                             std::string name);
+
+// The same for whoever of the instance it is; `name_of` gives the name of a rank.
+struct OpenedLink {
+  int peer_rank = 0;
+  std::unique_ptr<Link> link;
+};
+Result<OpenedLink> open_tcp_link_to_any(UniqueFd socket, const HandshakeOptions& options,
+                                        const std::function<std::string(int)>& name_of);
 
 }  // namespace cohort::transport
