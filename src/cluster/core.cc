@@ -1,7 +1,5 @@
 #include "cluster/core.h"
 
-#include <algorithm>
-
 namespace cohort::cluster {
 namespace {
 
@@ -42,14 +40,18 @@ uint64_t Core::term() const {
 }
 
 DeviceId Core::oldest_live() const {
-  const auto age = [this](const DeviceId& device) {
+  // Ties go to the lowest id, which comes first.
+  const DeviceId* oldest = nullptr;
+  uint64_t oldest_boot = 0;
+  for (const DeviceId& device : membership_.live()) {
     const Document* document = documents().find(device_key(device));
     // One whose document has not come yet counts as the youngest.
-    return std::pair(document == nullptr ? ~0ull : document->version.term, device);
-  };
-  const std::vector<DeviceId> live = membership_.live();
-  return *std::min_element(live.begin(), live.end(),
-                           [&](const DeviceId& a, const DeviceId& b) { return age(a) < age(b); });
+    const uint64_t boot = document == nullptr ? ~0ull : document->version.term;
+    if (oldest != nullptr && boot >= oldest_boot) continue;
+    oldest = &device;
+    oldest_boot = boot;
+  }
+  return *oldest;
 }
 
 void Core::elect(TimeMs now_ms) {
@@ -67,17 +69,6 @@ void Core::elect(TimeMs now_ms) {
   const Document* plan = documents().find(kPlanKey);
   publish_plan(plan == nullptr ? "{}" : plan->body, term() + 1);
   leaderless_since_ms_ = -1;
-}
-
-// Documents of devices that are gone for good go too.
-void Core::forget_the_dead(TimeMs now_ms) {
-  for (const DeviceId& id : membership_.troubled()) {
-    const Member& member = membership_.members().at(id);
-    if (member.state != MemberState::kSuspect &&
-        now_ms - member.since_ms > options_.membership.dead_shown_ms) {
-      gossip_.forget(device_key(id));
-    }
-  }
 }
 
 void Core::receive(TimeMs now_ms, const DeviceId& from, Message& message, Output& output) {
@@ -115,7 +106,8 @@ Output Core::step(TimeMs now_ms, Input input) {
   }
 
   membership_.tick(now_ms, output.send);
-  forget_the_dead(now_ms);
+  // Documents of devices that are gone for good go too.
+  for (const DeviceId& id : membership_.take_faded()) gossip_.forget(device_key(id));
   elect(now_ms);
   if (gossip_.has_news(now_ms)) gossip_.tick(now_ms, membership_.live(), output.send);
 

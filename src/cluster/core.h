@@ -63,7 +63,6 @@ class Core {
   void publish_plan(std::string body, uint64_t term);
   void elect(TimeMs now_ms);
   DeviceId oldest_live() const;
-  void forget_the_dead(TimeMs now_ms);
 
   const Identity self_;
   const CoreOptions options_;

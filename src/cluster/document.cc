@@ -1,6 +1,6 @@
 #include "cluster/document.h"
 
-#include <functional>
+#include <algorithm>
 
 namespace cohort::cluster {
 namespace {
@@ -64,12 +64,19 @@ std::vector<DigestEntry> Documents::digest() const {
 }
 
 std::vector<Document> Documents::newer_than(const std::vector<DigestEntry>& digest) const {
-  std::map<std::string_view, const Version*> theirs;
-  for (const DigestEntry& entry : digest) theirs[entry.key] = &entry.version;
+  std::vector<const DigestEntry*>
+      theirs;  // by key, as ours are; a peer may have sent them in any order
+  theirs.reserve(digest.size());
+  for (const DigestEntry& entry : digest) theirs.push_back(&entry);
+  const auto by_key = [](const DigestEntry* a, const DigestEntry* b) { return a->key < b->key; };
+  if (!std::is_sorted(theirs.begin(), theirs.end(), by_key))
+    std::sort(theirs.begin(), theirs.end(), by_key);
   std::vector<Document> newer;
+  auto next = theirs.begin();
   for (const auto& [key, document] : documents_) {
-    const auto found = theirs.find(key);
-    if (found == theirs.end() || *found->second < document.version) newer.push_back(document);
+    while (next != theirs.end() && (*next)->key < key) ++next;
+    const bool has = next != theirs.end() && (*next)->key == key;
+    if (!has || (*next)->version < document.version) newer.push_back(document);
   }
   return newer;
 }

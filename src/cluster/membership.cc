@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -27,8 +28,12 @@ Message ping(MessageType type, uint64_t sequence) {
 
 Membership::Membership(DeviceId self, uint64_t incarnation, MembershipOptions options,
                        Random random)
-    : self_(std::move(self)), options_(options), incarnation_(incarnation), random_(random) {
-  spread({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+    : self_(std::move(self)),
+      options_(options),
+      incarnation_(incarnation),
+      random_(random),
+      live_{self_} {
+  rumours_.add({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
 }
 
 TimeMs Membership::suspicion_ms() const {
@@ -36,17 +41,8 @@ TimeMs Membership::suspicion_ms() const {
          100 * static_cast<TimeMs>(std::bit_width(members_.size()));
 }
 
-int Membership::transmit_limit() const {
-  return 2 * static_cast<int>(std::bit_width(members_.size() + 1));
-}
-
-std::vector<DeviceId> Membership::live() const {
-  std::vector<DeviceId> ids;
-  for (const auto& [id, member] : members_) {
-    if (!gone(member.state)) ids.push_back(id);
-  }
-  ids.insert(std::upper_bound(ids.begin(), ids.end(), self_), self_);
-  return ids;
+size_t Membership::transmit_limit() const {
+  return 2 * static_cast<size_t>(std::bit_width(members_.size() + 1));
 }
 
 bool Membership::is_live(const DeviceId& device) const {
@@ -57,23 +53,25 @@ bool Membership::is_live(const DeviceId& device) const {
 
 std::vector<MemberEvent> Membership::take_events() { return std::exchange(events_, {}); }
 
-void Membership::spread(const MemberUpdate& update) { rumours_[update.device] = {update, 0}; }
+std::vector<DeviceId> Membership::take_faded() { return std::exchange(faded_, {}); }
+
+void Membership::set_live(const DeviceId& device, bool live) {
+  const auto place = std::lower_bound(live_.begin(), live_.end(), device);
+  if (live) {
+    live_.insert(place, device);
+  } else {
+    live_.erase(place);
+  }
+}
+
+const DeviceId& Membership::random_other() {
+  const size_t self = std::lower_bound(live_.begin(), live_.end(), self_) - live_.begin();
+  const size_t pick = random_.below(live_.size() - 1);
+  return live_[pick < self ? pick : pick + 1];
+}
 
 std::vector<MemberUpdate> Membership::cargo() {
-  std::vector<Rumour*> freshest;
-  for (auto& [id, rumour] : rumours_) freshest.push_back(&rumour);
-  const size_t count = std::min(freshest.size(), options_.cargo_updates);
-  std::partial_sort(freshest.begin(), freshest.begin() + static_cast<ptrdiff_t>(count),
-                    freshest.end(),
-                    [](const Rumour* a, const Rumour* b) { return a->sent < b->sent; });
-  std::vector<MemberUpdate> updates;
-  for (size_t i = 0; i < count; ++i) {
-    updates.push_back(freshest[i]->update);
-    ++freshest[i]->sent;
-  }
-  const int limit = transmit_limit();
-  std::erase_if(rumours_, [limit](const auto& entry) { return entry.second.sent >= limit; });
-  return updates;
+  return rumours_.take(options_.cargo_updates, transmit_limit());
 }
 
 void Membership::set_state(TimeMs now_ms, const DeviceId& device, uint64_t incarnation,
@@ -83,14 +81,18 @@ void Membership::set_state(TimeMs now_ms, const DeviceId& device, uint64_t incar
   const MemberState before = member.state;
   member.incarnation = incarnation;
   if (!is_new && before == state) return;
+  const bool was_live = !is_new && !gone(before);
   member.state = state;
   member.since_ms = now_ms;
+  member.faded = false;
+  if (was_live == gone(state)) set_live(device, !gone(state));
+  if (state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
   if (state == MemberState::kAlive) {
     troubled_.erase(device);
   } else {
-    troubled_.insert(device);
+    troubled_.emplace(device, &member);
+    next_burial_ms_ = std::min(next_burial_ms_, next_turn_ms(member));
   }
-  if (state == MemberState::kSuspect) member.suspicion_ends_ms = now_ms + suspicion_ms();
   if (!(is_new && gone(state))) events_.push_back({device, state});
 }
 
@@ -112,13 +114,13 @@ void Membership::apply(TimeMs now_ms, const MemberUpdate& update) {
     if (!newer) return;
   }
   set_state(now_ms, update.device, update.incarnation, state);
-  spread(update);
+  rumours_.add(update);
 }
 
 void Membership::refute(uint64_t claimed_incarnation) {
   if (claimed_incarnation - incarnation_ > kMaxIncarnationStep) return;
   incarnation_ = claimed_incarnation + 1;
-  spread({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
+  rumours_.add({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
 }
 
 bool Membership::suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion) {
@@ -128,9 +130,10 @@ bool Membership::suspect(TimeMs now_ms, const DeviceId& device, TimeMs suspicion
   const bool news = member.state == MemberState::kAlive;
   if (news) {
     set_state(now_ms, device, member.incarnation, MemberState::kSuspect);
-    spread({device, member.incarnation, static_cast<uint8_t>(MemberState::kSuspect)});
+    rumours_.add({device, member.incarnation, static_cast<uint8_t>(MemberState::kSuspect)});
   }
   member.suspicion_ends_ms = std::min(member.suspicion_ends_ms, now_ms + suspicion);
+  next_burial_ms_ = std::min(next_burial_ms_, member.suspicion_ends_ms);
   return news;
 }
 
@@ -187,15 +190,17 @@ void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<En
 }
 
 void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
-  std::vector<DeviceId> candidates = live();
-  std::erase(candidates, self_);
   if (few()) {
-    for (const DeviceId& device : candidates) send_ping(now_ms, device, out);
+    for (const DeviceId& device : live_) {
+      if (device != self_) send_ping(now_ms, device, out);
+    }
     return;
   }
-  std::erase_if(round_, [this](const DeviceId& device) { return !is_live(device); });
+  while (!round_.empty() && !is_live(round_.back())) round_.pop_back();
   if (round_.empty()) {
-    round_ = std::move(candidates);
+    round_ = live_;
+    std::erase(round_, self_);
+    if (round_.empty()) return;
     for (size_t i = round_.size(); i > 1; --i) std::swap(round_[i - 1], round_[random_.below(i)]);
   }
   const DeviceId target = std::move(round_.back());
@@ -204,7 +209,7 @@ void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
 }
 
 void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out) {
-  std::vector<DeviceId> others = live();
+  std::vector<DeviceId> others = live_;
   std::erase_if(others, [&](const DeviceId& id) { return id == self_ || id == probe.target; });
   for (size_t i = 0; i < kHelpers && !others.empty(); ++i) {
     const size_t pick = random_.below(others.size());
@@ -218,12 +223,10 @@ void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<E
 void Membership::send_claims(TimeMs now_ms, std::vector<Envelope>& out) {
   if (few() || rumours_.empty() || now_ms < next_claims_ms_) return;
   next_claims_ms_ = now_ms + options_.gossip_interval_ms;
-  std::vector<DeviceId> others = live();
-  std::erase(others, self_);
-  for (size_t i = 0; i < kHelpers && !others.empty(); ++i) {
+  for (size_t i = 0; i < kHelpers && live_.size() > 1; ++i) {
     Message message = ping(MessageType::kRumours, 0);
     message.updates = cargo();
-    out.push_back({others[random_.below(others.size())], std::move(message)});
+    out.push_back({random_other(), std::move(message)});
   }
 }
 
@@ -247,20 +250,33 @@ void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
                 [&](const auto& entry) { return now_ms - entry.second.sent_ms > interval_ms(); });
 }
 
+TimeMs Membership::next_turn_ms(const Member& troubled) const {
+  if (!gone(troubled.state)) return troubled.suspicion_ends_ms;
+  return troubled.since_ms + (troubled.faded ? options_.tombstone_ms : options_.dead_shown_ms);
+}
+
 void Membership::bury(TimeMs now_ms) {
+  if (now_ms < next_burial_ms_) return;
   std::vector<DeviceId> ended;
-  for (const DeviceId& id : troubled_) {
-    const Member& member = members_.at(id);
-    if (member.state == MemberState::kSuspect && now_ms >= member.suspicion_ends_ms) {
+  next_burial_ms_ = std::numeric_limits<TimeMs>::max();
+  for (const auto& [id, troubled] : troubled_) {
+    Member& member = *troubled;
+    if (now_ms < next_turn_ms(member)) {
+      // its time has not come
+    } else if (!gone(member.state)) {
       set_state(now_ms, id, member.incarnation, MemberState::kDead);
-      spread({id, member.incarnation, static_cast<uint8_t>(MemberState::kDead)});
-    } else if (gone(member.state) && now_ms - member.since_ms > options_.tombstone_ms) {
+      rumours_.add({id, member.incarnation, static_cast<uint8_t>(MemberState::kDead)});
+    } else if (!member.faded) {
+      member.faded = true;
+      faded_.push_back(id);
+    } else {
       ended.push_back(id);
     }
+    next_burial_ms_ = std::min(next_burial_ms_, next_turn_ms(member));
   }
   for (const DeviceId& id : ended) {
-    members_.erase(id);
     troubled_.erase(id);
+    members_.erase(id);
   }
 }
 
@@ -270,8 +286,7 @@ void Membership::tick(TimeMs now_ms, std::vector<Envelope>& out) {
   last_tick_ms_ = now_ms;
   if (was_asleep) {
     probes_.clear();
-    for (const DeviceId& id : troubled_)
-      members_.at(id).suspicion_ends_ms = now_ms + suspicion_ms();
+    for (const auto& [id, member] : troubled_) member->suspicion_ends_ms = now_ms + suspicion_ms();
   }
   check_probes(now_ms, out);
   bury(now_ms);

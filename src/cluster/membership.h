@@ -7,12 +7,13 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "cluster/message.h"
 #include "cluster/random.h"
+#include "cluster/rumours.h"
 
 namespace cohort::cluster {
 
@@ -36,6 +37,7 @@ struct Member {
   uint64_t incarnation = 0;
   TimeMs since_ms = 0;  // of this state
   TimeMs suspicion_ends_ms = 0;
+  bool faded = false;  // gone, and no longer shown
 };
 
 struct MemberEvent {
@@ -58,16 +60,17 @@ class Membership {
   void link_lost(TimeMs now_ms, const DeviceId& device);
   void leave(TimeMs now_ms, std::vector<Envelope>& out);  // tells others at once; then stop ticking
 
-  const std::map<DeviceId, Member>& members() const {
-    return members_;
-  }                                    // without self; with the dead
-  std::vector<DeviceId> live() const;  // alive or suspect, with self; sorted
+  using Members = std::unordered_map<DeviceId, Member>;
+  const Members& members() const { return members_; }  // without self; with the dead
+  const std::vector<DeviceId>& live() const {
+    return live_;
+  }  // alive or suspect, with self; sorted
   bool is_live(const DeviceId& device) const;
   bool is_gone(const DeviceId& device,
                uint64_t incarnation) const;  // this life of it is known to have ended
-  const std::set<DeviceId>& troubled() const { return troubled_; }  // suspect, dead or left
   uint64_t incarnation() const { return incarnation_; }
   std::vector<MemberEvent> take_events();
+  std::vector<DeviceId> take_faded();  // those gone for as long as the dead are shown; each once
 
   // Claims to carry on a message of any kind; counts them as sent.
   std::vector<MemberUpdate> cargo();
@@ -83,16 +86,11 @@ class Membership {
     uint64_t sequence = 0;
     TimeMs sent_ms = 0;
   };
-  struct Rumour {
-    MemberUpdate update;
-    int sent = 0;
-  };
 
   void apply(TimeMs now_ms, const MemberUpdate& update);
   void set_state(TimeMs now_ms, const DeviceId& device, uint64_t incarnation, MemberState state);
   bool suspect(TimeMs now_ms, const DeviceId& device,
                TimeMs suspicion_ms);  // true: it is, as of now
-  void spread(const MemberUpdate& update);
   void refute(uint64_t claimed_incarnation);
   void send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out);
   void start_probes(TimeMs now_ms, std::vector<Envelope>& out);
@@ -100,6 +98,9 @@ class Membership {
   void check_probes(TimeMs now_ms, std::vector<Envelope>& out);
   void ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
   void bury(TimeMs now_ms);
+  TimeMs next_turn_ms(const Member& troubled) const;
+  void set_live(const DeviceId& device, bool live);
+  const DeviceId& random_other();  // live; there must be one
   bool few() const { return members_.size() <= options_.probe_all_up_to; }
   TimeMs interval_ms() const {
     return options_.probe_interval_ms * (few() ? 1 : options_.relaxation);
@@ -108,7 +109,7 @@ class Membership {
     return options_.probe_timeout_ms * (few() ? 1 : options_.relaxation);
   }
   TimeMs suspicion_ms() const;
-  int transmit_limit() const;
+  size_t transmit_limit() const;
 
   // Constant after construction.
   const DeviceId self_;
@@ -116,9 +117,11 @@ class Membership {
 
   uint64_t incarnation_;
   Random random_;
-  std::map<DeviceId, Member> members_;
-  std::set<DeviceId> troubled_;  // those of members_ that are not alive
-  std::map<DeviceId, Rumour> rumours_;
+  Members members_;
+  std::vector<DeviceId> live_;            // sorted; with self
+  std::map<DeviceId, Member*> troubled_;  // those of members_ that are not alive
+  TimeMs next_burial_ms_ = 0;             // no troubled member's state ends before
+  Rumours rumours_;
   std::map<uint64_t, Probe> probes_;  // by sequence; unanswered
   std::map<uint64_t, Relay> relays_;
   std::vector<DeviceId> round_;  // still to probe in this round, when not all are
@@ -127,6 +130,7 @@ class Membership {
   TimeMs next_probe_ms_ = 0;
   TimeMs next_claims_ms_ = 0;
   std::vector<MemberEvent> events_;
+  std::vector<DeviceId> faded_;
 };
 
 }  // namespace cohort::cluster
