@@ -24,6 +24,7 @@ class Identity {
 };
 
 std::string id_of_public_key(std::string_view public_key);
-bool verify_signature(std::string_view public_key, std::string_view bytes, std::string_view signature);
+bool verify_signature(std::string_view public_key, std::string_view bytes,
+                      std::string_view signature);
 
 }  // namespace cohort::mesh

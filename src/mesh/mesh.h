@@ -22,15 +22,16 @@ inline constexpr size_t kMaxMessageBytes = 1u << 20;
 
 struct MeshOptions {
   Identity identity;
-  std::string name;                    // as people call this device
+  std::string name;  // as people call this device
   std::string cluster_namespace = "default";
-  std::string secret;                  // "": none; then only peers on the link-local network are taken
-  std::string host = "";               // to listen on; "": all interfaces
-  uint16_t port = kDefaultPort;        // 0: a free one. Taken: the next free one, and a notice
-  std::vector<std::string> peers;      // HOST[:PORT], names too; tried again and again
-  std::string data_dir;                // peers of the past are remembered here; "": they are not
+  std::string secret;              // "": none; then only peers on the link-local network are taken
+  std::string host = "";           // to listen on; "": all interfaces
+  uint16_t port = kDefaultPort;    // 0: a free one. Taken: the next free one, and a notice
+  std::vector<std::string> peers;  // HOST[:PORT], names too; tried again and again
+  std::string data_dir;            // peers of the past are remembered here; "": they are not
   bool beacons = true;
   uint64_t boot_unix_ms = 0;           // of this process
+  uint16_t beacon_port = kBeaconPort;  // the same for all devices
 };
 
 // A peer whose link is up.
@@ -46,7 +47,8 @@ struct Peer {
 struct LinkStatus {
   std::string peer;
   std::string address;
-  std::string kind;  // of the local interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
+  std::string
+      kind;  // of the local interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
   double round_trip_p50_s = 0;
   double round_trip_p99_s = 0;
   double bytes_per_s = 0;
@@ -60,7 +62,9 @@ struct MeshEvents {
   std::function<void(const std::string& peer, std::string message)> message;
   std::function<void(std::unique_ptr<Stream> stream)> stream;  // a peer opened one
   std::function<void(const std::string& peer)> measured;       // its LinkStatus is new
-  std::function<bool()> busy = [] { return false; };  // something runs that a measurement would disturb
+  std::function<bool()> busy = [] {
+    return false;
+  };  // something runs that a measurement would disturb
 };
 
 class Mesh {

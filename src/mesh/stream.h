@@ -16,7 +16,8 @@ class Stream {
   static constexpr size_t kMaxMessageBytes = size_t{64} << 20;
   static constexpr size_t kWindowBytes = size_t{1} << 20;  // unread, before the writer waits
 
-  virtual ~Stream() = default;  // unless closed before, the peer's next read fails with kUnavailable
+  virtual ~Stream() =
+      default;  // unless closed before, the peer's next read fails with kUnavailable
 
   virtual const std::string& peer() const = 0;
   virtual const std::string& purpose() const = 0;

@@ -1,0 +1,96 @@
+#include "mesh/candidates.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cohort::mesh {
+namespace {
+
+net::Clock::duration retry_after(const Candidate& candidate) {
+  if (candidate.is_us) return Candidates::kSeldom;
+  const net::Clock::duration most = candidate.source == Source::kRemembered
+                                        ? net::Clock::duration(Candidates::kSeldom)
+                                        : net::Clock::duration(Candidates::kLastRetry);
+  const int doublings = std::min(candidate.failures, 10);
+  return std::min(most, net::Clock::duration(Candidates::kFirstRetry) * (1 << doublings));
+}
+
+}  // namespace
+
+void Candidates::add(Candidate candidate) {
+  const auto same = [&](const Candidate& known) {
+    return known.host == candidate.host && known.port == candidate.port;
+  };
+  const auto known = std::find_if(candidates_.begin(), candidates_.end(), same);
+  if (known == candidates_.end()) {
+    if (candidates_.size() < kMax) candidates_.push_back(std::move(candidate));
+    return;
+  }
+  if (!candidate.peer.empty() && candidate.peer != known->peer) {
+    known->peer = candidate.peer;
+    known->is_us = false;
+    known->failures = 0;
+    known->next_try = candidate.next_try;
+  }
+  known->source = std::min(known->source, candidate.source);
+  known->forgotten_at = known->source == Source::kHeard ? candidate.forgotten_at : net::kNever;
+  known->preference = candidate.preference;
+}
+
+bool Candidates::is_dialing(const std::string& peer) const {
+  return !peer.empty() &&
+         std::any_of(candidates_.begin(), candidates_.end(),
+                     [&](const auto& other) { return other.dialing && other.peer == peer; });
+}
+
+std::vector<Candidate*> Candidates::take_due(net::TimePoint now, const IsLinked& is_linked) {
+  std::erase_if(candidates_, [&](const Candidate& candidate) {
+    return !candidate.dialing && candidate.forgotten_at <= now;
+  });
+  std::vector<Candidate*> due;
+  for (Candidate& candidate : candidates_) {
+    if (!candidate.dialing && candidate.next_try <= now) due.push_back(&candidate);
+  }
+  std::stable_sort(due.begin(), due.end(), [](const Candidate* a, const Candidate* b) {
+    return a->preference < b->preference;
+  });
+  std::erase_if(due, [&](Candidate* candidate) {
+    if (is_linked(candidate->peer) || is_dialing(candidate->peer)) return true;
+    candidate->dialing = true;
+    return false;
+  });
+  return due;
+}
+
+net::TimePoint Candidates::next_due(const IsLinked& is_linked) const {
+  net::TimePoint next = net::kNever;
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.dialing || is_linked(candidate.peer) || is_dialing(candidate.peer)) continue;
+    next = std::min(next, candidate.next_try);
+  }
+  return next;
+}
+
+void Candidates::failed(Candidate& candidate, net::TimePoint now, double chance) {
+  candidate.dialing = false;
+  const auto wait = retry_after(candidate);
+  candidate.next_try =
+      now + std::chrono::duration_cast<net::Clock::duration>(wait * (0.75 + 0.5 * chance));
+  ++candidate.failures;
+}
+
+void Candidates::succeeded(Candidate& candidate, const std::string& peer) {
+  candidate.dialing = false;
+  candidate.peer = peer;
+  candidate.failures = 0;
+}
+
+void Candidates::retry(const std::string& peer, net::TimePoint soon) {
+  for (Candidate& candidate : candidates_) {
+    if (candidate.peer != peer || candidate.dialing) continue;
+    candidate.failures = 0;
+    candidate.next_try = soon;
+  }
+}
+
+}  // namespace cohort::mesh

@@ -1,0 +1,62 @@
+// Where peers may be found, and when to try each next. Pure: no I/O, the time and the chance are arguments.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "net/task.h"
+
+namespace cohort::mesh {
+
+enum class Source {
+  kConfigured,  // tried for ever
+  kRemembered,  // tried for ever, but seldom
+  kHeard,       // a beacon: tried as long as it is heard
+};
+
+struct Candidate {
+  std::string host;  // numeric, or a name
+  uint16_t port = 0;
+  Source source = Source::kConfigured;
+  std::string peer;    // its id, when known
+  int preference = 0;  // of several addresses of one peer the lowest is tried first
+  bool is_us = false;  // seen to lead back to this device
+  bool dialing = false;
+  int failures = 0;  // in a row
+  net::TimePoint next_try;
+  net::TimePoint forgotten_at = net::kNever;
+};
+
+class Candidates {
+ public:
+  static constexpr size_t kMax = 1024;
+  static constexpr std::chrono::milliseconds kFirstRetry{250};
+  static constexpr std::chrono::seconds kLastRetry{5};
+  static constexpr std::chrono::seconds kSeldom{60};    // remembered ones, and ourselves
+  static constexpr std::chrono::seconds kHeardFor{10};  // after its last beacon
+  using IsLinked = std::function<bool(const std::string& peer)>;
+
+  // A place that is known already gets the better source, its id and a longer life.
+  void add(Candidate candidate);
+
+  // Marks them as being dialed: at most one of each peer, none of a linked one. Say ended() for each.
+  std::vector<Candidate*> take_due(net::TimePoint now, const IsLinked& is_linked);
+  net::TimePoint next_due(const IsLinked& is_linked) const;
+
+  // `chance` in [0, 1): so that devices do not retry in step.
+  void failed(Candidate& candidate, net::TimePoint now, double chance);
+  void succeeded(Candidate& candidate, const std::string& peer);
+  void retry(const std::string& peer, net::TimePoint soon);  // its places, afresh
+
+  const std::list<Candidate>& all() const { return candidates_; }
+
+ private:
+  bool is_dialing(const std::string& peer) const;
+
+  std::list<Candidate> candidates_;  // a list: those being dialed are pointed at
+};
+
+}  // namespace cohort::mesh

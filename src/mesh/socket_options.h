@@ -1,0 +1,9 @@
+// Options of TCP sockets that Asio has no names for. Failures are harmless and ignored.
+#pragma once
+
+namespace cohort::mesh {
+
+void tune_link_socket(int socket);   // no delay, a short queue in the kernel, notices a dead peer
+void tune_probe_socket(int socket);  // no delay, a short queue in the kernel
+
+}  // namespace cohort::mesh
