@@ -10,6 +10,7 @@
 #include "cli/model_store.h"
 #include "cli/terminal.h"
 #include "runner/loaded_model.h"
+#include "runner/membership.h"
 
 namespace cohort::cli {
 namespace {
@@ -189,7 +190,9 @@ Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
                               .max_sequences = most,
                               .threads = options.threads,
                               .math = options.math};
-  COHORT_TRY(runner::LoadedModel loaded, runner::load_model(command, {}));
+  const runner::Membership single = runner::alone();
+  COHORT_TRY(runner::LoadedModel loaded, runner::load_model(command, single.placement, {}));
+  COHORT_TRY_VOID(runner::create_kv(command, *single.group, loaded));
   options.threads = loaded.backend->info().threads;
   Json results = Json::array();
   for (const int32_t streams : options.concurrency) {

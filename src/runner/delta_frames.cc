@@ -16,10 +16,6 @@ std::string finish_name(engine::FinishReason reason) {
   return "";
 }
 
-Failure to_failure(const Error& error) {
-  return {.code = std::string(code_name(error.code)), .message = error.message};
-}
-
 TokenLogprob to_frame(const engine::TokenLogprob& token, const text::Tokenizer& tokenizer) {
   TokenText text = token_text(tokenizer, token.id);
   return {.id = token.id,
@@ -53,13 +49,17 @@ GenerateDelta to_frame(const engine::Delta& delta, const text::Tokenizer& tokeni
     frame.logprobs.push_back(to_frame(sampled, tokenizer));
   }
   if (delta.finish == engine::FinishReason::kError) {
-    frame.error = to_failure({Code::kInternal, delta.error});
+    frame.error = failure_frame({Code::kInternal, delta.error});
   }
   return frame;
 }
 
+Failure failure_frame(const Error& error) {
+  return {.code = std::string(code_name(error.code)), .message = error.message};
+}
+
 GenerateDelta refusal_frame(uint64_t id, const Error& error) {
-  return {.id = id, .finish_reason = "error", .error = to_failure(error)};
+  return {.id = id, .finish_reason = "error", .error = failure_frame(error)};
 }
 
 RunnerStats to_frame(const engine::EngineStats& stats, uint64_t rss_bytes) {

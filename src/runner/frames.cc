@@ -12,7 +12,7 @@ constexpr int kMaxBodyDepth = kMaxJsonDepth + 8;
 
 bool is_known(uint8_t type) {
   return type >= static_cast<uint8_t>(FrameType::kLoad) &&
-         type <= static_cast<uint8_t>(FrameType::kShutdown);
+         type <= static_cast<uint8_t>(FrameType::kConnect);
 }
 
 }  // namespace

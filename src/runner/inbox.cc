@@ -12,9 +12,9 @@ void Inbox::push(Work work) {
   changed_.notify_all();
 }
 
-std::vector<Work> Inbox::take(bool wait) {
+std::vector<Work> Inbox::take(std::chrono::milliseconds longest_wait) {
   std::unique_lock lock(mutex_);
-  if (wait) changed_.wait(lock, [this] { return closed_ || !work_.empty(); });
+  changed_.wait_for(lock, longest_wait, [this] { return closed_ || !work_.empty(); });
   if (!work_.empty()) changed_.notify_all();
   return std::exchange(work_, {});
 }

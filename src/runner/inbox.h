@@ -1,6 +1,7 @@
 // What the thread that reads the socket hands to the thread that steps the engine.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -33,8 +34,8 @@ class Inbox {
   static constexpr size_t kCapacity = 16;  // then the reader waits, and with it the daemon's queue
 
   void push(Work work);  // waits while it is full; drops the work once closed
-  // All there is, in order; with `wait` at least one, unless it is closed.
-  std::vector<Work> take(bool wait);
+  // All there is, in order; while there is nothing and it is not closed, waits so long.
+  std::vector<Work> take(std::chrono::milliseconds longest_wait);
   void close();  // nothing more will come, or will be taken
   bool closed() const;
 

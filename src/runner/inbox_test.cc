@@ -7,13 +7,16 @@
 namespace cohort::runner {
 namespace {
 
+constexpr std::chrono::milliseconds kNoWait{0};
+constexpr std::chrono::minutes kLong{1};
+
 TEST(Inbox, GivesWorkInOrder) {
   Inbox inbox;
   for (uint64_t id = 0; id < 5; ++id) inbox.push(Cancellation{id});
-  const auto work = inbox.take(false);
+  const auto work = inbox.take(kNoWait);
   ASSERT_EQ(work.size(), 5u);
   for (uint64_t id = 0; id < 5; ++id) EXPECT_EQ(std::get<Cancellation>(work[id]).id, id);
-  EXPECT_TRUE(inbox.take(false).empty());
+  EXPECT_TRUE(inbox.take(kNoWait).empty());
 }
 
 TEST(Inbox, AFullInboxHoldsTheReaderBackAndLosesNothing) {
@@ -24,7 +27,7 @@ TEST(Inbox, AFullInboxHoldsTheReaderBackAndLosesNothing) {
   });
   uint64_t next = 0;
   while (next < kCount) {
-    const auto work = inbox.take(true);
+    const auto work = inbox.take(kLong);
     EXPECT_LE(work.size(), Inbox::kCapacity);
     for (const Work& item : work) EXPECT_EQ(std::get<Cancellation>(item).id, next++);
   }
@@ -33,7 +36,7 @@ TEST(Inbox, AFullInboxHoldsTheReaderBackAndLosesNothing) {
 
 TEST(Inbox, ClosingWakesBothSides) {
   Inbox inbox;
-  std::thread taker([&] { EXPECT_TRUE(inbox.take(true).empty()); });
+  std::thread taker([&] { EXPECT_TRUE(inbox.take(kLong).empty()); });
   inbox.close();
   taker.join();
   EXPECT_TRUE(inbox.closed());

@@ -12,6 +12,8 @@ namespace {
 
 // Kept free for what steps need beside weights and KV: activations of a chunk, logits, answers in flight.
 constexpr uint64_t kStepBytes = 128u << 20;
+// Until the last rank has loaded, from a slow disk or a network's; who dies meanwhile is noticed at once.
+constexpr std::chrono::hours kLoadLimit{6};
 
 Result<backend::Math> parse_math(std::string_view name) {
   if (name == "fast") return backend::Math::kFast;
@@ -28,18 +30,32 @@ uint64_t bytes_left_for_kv(const LoadCommand& command, uint64_t weight_bytes) {
   return left - std::min(kStepBytes, left / 8);
 }
 
-Result<KvPlan> create_kv(const LoadCommand& command, backend::KvType type,
-                         const models::ModelInfo& info, backend::Backend& backend) {
-  backend::KvSpec spec = info.kv;
-  spec.type = type;
-  COHORT_TRY(const KvPlan plan,
-             plan_kv({.page_bytes = backend::kv_page_bytes(spec),
-                      .left_bytes = bytes_left_for_kv(command, backend.info().weight_bytes),
-                      .model_context = info.max_positions,
-                      .context_length = command.context_length,
-                      .max_sequences = command.max_sequences}));
-  COHORT_TRY_VOID(backend.create_kv(spec, plan.pages));
-  return plan;
+// What a rank tells of its memory.
+struct Room {
+  uint64_t page_bytes = 0;
+  uint64_t left_bytes = 0;
+
+  uint64_t pages() const { return left_bytes / page_bytes; }
+};
+
+// The rank that holds the fewest pages decides for all.
+struct Tightest {
+  size_t rank = 0;
+  Room room;
+};
+Result<Tightest> find_tightest(const Room& own, transport::Group& group) {
+  std::vector<Room> rooms(static_cast<size_t>(group.size()), own);
+  const std::vector<size_t> sizes(rooms.size(), sizeof(Room));
+  COHORT_TRY_VOID(group.all_gather(std::as_bytes(std::span(&own, 1)), sizes,
+                                   std::as_writable_bytes(std::span(rooms)),
+                                   transport::Deadline::after(kLoadLimit)));
+  Tightest tightest{.room = own};
+  for (size_t rank = 0; rank < rooms.size(); ++rank) {
+    if (rooms[rank].page_bytes == 0)
+      return fail(Code::kDataLoss, "rank {} tells of KV pages of no size", rank);
+    if (rank == 0 || rooms[rank].pages() < tightest.room.pages()) tightest = {rank, rooms[rank]};
+  }
+  return tightest;
 }
 
 Result<std::unique_ptr<text::Tokenizer>> make_tokenizer(const ModelFiles& files,
@@ -52,31 +68,55 @@ Result<std::unique_ptr<text::Tokenizer>> make_tokenizer(const ModelFiles& files,
   return std::make_unique<NoTokenizer>(vocab_size);
 }
 
+Result<void> load_text(const LoadCommand& command, LoadedModel& loaded) {
+  COHORT_TRY(const ModelFiles files, read_model_files(command.model));
+  auto tokenizer = make_tokenizer(files, loaded.checkpoint.config());
+  if (!tokenizer) return fail_in("tokenizer.json", std::move(tokenizer).error());
+  loaded.tokenizer = std::move(*tokenizer);
+  loaded.has_tokenizer = !files.tokenizer.empty();
+  loaded.chat_template = text::ChatTemplate::load(
+      files.tokenizer_config.empty() ? "{}" : files.tokenizer_config, files.chat_template);
+  loaded.defaults = read_generation_defaults(files, loaded.checkpoint.config(), *loaded.tokenizer);
+  return {};
+}
+
 }  // namespace
 
-Result<LoadedModel> load_model(const LoadCommand& command, const models::LoadObserver& observer) {
-  COHORT_TRY(const backend::KvType kv_type, parse_kv_type(command.kv_type));
+Result<LoadedModel> load_model(const LoadCommand& command, const Placement& placement,
+                               const models::LoadObserver& observer) {
+  COHORT_TRY_VOID(parse_kv_type(command.kv_type));
   COHORT_TRY(const backend::Math math, parse_math(command.math));
   COHORT_TRY(formats::Checkpoint checkpoint, open_checkpoint(command.model));
-  COHORT_TRY(const ModelFiles files, read_model_files(command.model));
-  auto tokenizer = make_tokenizer(files, checkpoint.config());
-  if (!tokenizer) return fail_in("tokenizer.json", std::move(tokenizer).error());
-  auto chat_template = text::ChatTemplate::load(
-      files.tokenizer_config.empty() ? "{}" : files.tokenizer_config, files.chat_template);
-  GenerationDefaults defaults = read_generation_defaults(files, checkpoint.config(), **tokenizer);
+  LoadedModel loaded{.checkpoint = std::move(checkpoint)};
+  if (placement.rank == 0) COHORT_TRY_VOID(load_text(command, loaded));
 
-  auto backend = backend::make_cpu_backend(
+  loaded.backend = backend::make_cpu_backend(
       {.threads = command.threads, .math = math, .memory_limit_bytes = command.memory_limit_bytes});
-  COHORT_TRY(auto model, models::make_model(checkpoint, {}, *backend, observer));
-  COHORT_TRY(const KvPlan kv, create_kv(command, kv_type, model->info(), *backend));
-  return LoadedModel{.checkpoint = std::move(checkpoint),
-                     .backend = std::move(backend),
-                     .model = std::move(model),
-                     .tokenizer = std::move(*tokenizer),
-                     .has_tokenizer = !files.tokenizer.empty(),
-                     .chat_template = std::move(chat_template),
-                     .defaults = std::move(defaults),
-                     .kv = kv};
+  COHORT_TRY(loaded.model,
+             models::make_model(loaded.checkpoint, placement.shard, *loaded.backend, observer));
+  if (placement.last_stage && !loaded.model->info().last_stage) {
+    return fail(Code::kInvalidArgument, "the layout ends at layer {}; the model has {} layers",
+                placement.shard.last_layer, loaded.model->info().layers);
+  }
+  return loaded;
+}
+
+Result<void> create_kv(const LoadCommand& command, transport::Group& group, LoadedModel& model) {
+  const models::ModelInfo& info = model.model->info();
+  backend::KvSpec spec = info.kv;
+  COHORT_TRY(spec.type, parse_kv_type(command.kv_type));
+  const Room own{.page_bytes = backend::kv_page_bytes(spec),
+                 .left_bytes = bytes_left_for_kv(command, model.backend->info().weight_bytes)};
+  COHORT_TRY(const Tightest tightest, find_tightest(own, group));
+  auto plan = plan_kv({.page_bytes = tightest.room.page_bytes,
+                       .left_bytes = tightest.room.left_bytes,
+                       .model_context = info.max_positions,
+                       .context_length = command.context_length,
+                       .max_sequences = command.max_sequences});
+  if (!plan && group.size() > 1)
+    return fail_in(fmt::format("rank {}", tightest.rank), std::move(plan).error());
+  COHORT_TRY(model.kv, std::move(plan));
+  return model.backend->create_kv(spec, model.kv.pages);
 }
 
 }  // namespace cohort::runner

@@ -4,15 +4,22 @@
 #include <csignal>
 
 #include "base/log.h"
+#include "runner/delta_frames.h"
 #include "runner/frame_socket.h"
+#include "runner/hangup_watch.h"
 #include "runner/loaded_model.h"
+#include "runner/membership.h"
 #include "runner/process_memory.h"
+#include "runner/rank.h"
 #include "runner/service.h"
 
 namespace cohort::runner {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// When rank 0's daemon goes, the step under way may end before the group does.
+constexpr std::chrono::milliseconds kEndGrace{2000};
 
 Result<LoadCommand> read_command(FrameSocket& socket) {
   COHORT_TRY(const std::optional<Frame> frame, socket.read());
@@ -29,29 +36,60 @@ Result<LoadCommand> read_command(FrameSocket& socket) {
   return command;
 }
 
-Result<LoadedModel> load(FrameSocket& socket, const LoadCommand& command) {
-  return load_model(command, [&socket](int32_t loaded, int32_t total) {
+Result<LoadedModel> load(FrameSocket& socket, const LoadCommand& command,
+                         const Placement& placement) {
+  auto model = load_model(command, placement, [&socket](int32_t loaded, int32_t total) {
     // Nobody listens any more? Then the first read ends the process.
     (void)socket.send(FrameType::kProgress,
                       LoadProgress{.layers_loaded = loaded, .total_layers = total});
   });
+  if (!model) return fail_in(command.model_name, std::move(model).error());
+  return model;
 }
 
-ReadyInfo ready_info(const LoadedModel& model, const Service& service, double load_seconds) {
+ReadyInfo ready_info(const LoadedModel& model, double load_seconds) {
   const backend::BackendInfo info = model.backend->info();
   return {.architecture = model.model->info().model_type,
           .backend = fmt::format("{}: {}", info.name, info.detail),
-          .context_length = service.context_length(),
+          .context_length = model.kv.context_length,
           .weight_bytes = info.weight_bytes,
           .kv_bytes = info.kv_bytes,
           .rss_bytes = resident_bytes(),
           .load_seconds = load_seconds};
 }
 
+// Loads this rank's part, and with the others' answers requests until the end.
+Result<void> serve(FrameSocket& socket, const LoadCommand& command, const Membership& member) {
+  const Clock::time_point begin = Clock::now();
+  COHORT_TRY(LoadedModel model, load(socket, command, member.placement));
+  const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  if (auto made = create_kv(command, *member.group, model); !made)
+    return fail_in(command.model_name, std::move(made).error());
+  COHORT_TRY_VOID(member.group->barrier(transport::Deadline::after(kStepLimit)));
+
+  Rank rank(*model.backend, *model.model, *member.group, member.placement);
+  if (!socket.send(FrameType::kReady, ready_info(model, load_seconds))) return {};
+  if (member.placement.rank == 0) {
+    Service(socket, command, model, rank).run();
+    return {};
+  }
+  COHORT_TRY_VOID(follow(rank, model.kv.pages));
+  log::info("rank 0 left");
+  return {};
+}
+
+Result<void> serve(FrameSocket& socket, int fd, const LoadCommand& command) {
+  if (!command.group) return serve(socket, command, alone());
+  const HangupWatch watch(fd, command.rank == 0 ? kEndGrace : std::chrono::milliseconds(0));
+  COHORT_TRY(const Membership member, join_group(socket, command, watch));
+  Result<void> done = serve(socket, command, member);
+  if (!done) member.group->abort(done.error().message);
+  return done;
+}
+
 int refuse(FrameSocket& socket, const Error& error, int exit_code) {
   log::error("{}", error.message);
-  (void)socket.send(FrameType::kFailed,
-                    Failure{.code = std::string(code_name(error.code)), .message = error.message});
+  (void)socket.send(FrameType::kFailed, failure_frame(error));
   return exit_code;
 }
 
@@ -62,16 +100,8 @@ int run_runner(int fd) {
   FrameSocket socket(fd);
   const auto command = read_command(socket);
   if (!command) return refuse(socket, command.error(), 1);
-  const Clock::time_point begin = Clock::now();
-  auto model = load(socket, *command);
-  if (!model) {
-    return refuse(socket, fail_in(command->model_name, model.error()).value(), 0);
-  }
-  const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  Service service(socket, *command, *model);
-  if (!socket.send(FrameType::kReady, ready_info(*model, service, load_seconds))) return 0;
-  service.run();
-  return 0;
+  const auto served = serve(socket, fd, *command);
+  return served ? 0 : refuse(socket, served.error(), 0);
 }
 
 }  // namespace cohort::runner

@@ -25,24 +25,45 @@ engine::EngineOptions engine_options(const LoadCommand& command, const LoadedMod
   return options;
 }
 
+constexpr std::chrono::milliseconds kNoWait{0};
+constexpr std::chrono::hours kLongestSleep{1};
+
 }  // namespace
 
-Service::Service(FrameSocket& socket, const LoadCommand& command, LoadedModel& model)
+Service::Service(FrameSocket& socket, const LoadCommand& command, const LoadedModel& model,
+                 Rank& rank)
     : socket_(socket),
       model_(model),
-      executor_(*model.backend, *model.model),
+      executor_(rank),
       engine_(executor_, *model.tokenizer, model.model->info(), engine_options(command, model)) {}
 
 void Service::run() {
   std::jthread reader([this] { read_frames(); });
   do {
-    for (Work& work : inbox_.take(/*wait=*/engine_.idle() && !drain_until_)) {
-      handle(std::move(work));
+    const bool idle = engine_.idle() && !drain_until_;
+    for (Work& work : inbox_.take(idle ? longest_sleep() : kNoWait)) handle(std::move(work));
+    if (!engine_.idle()) {
+      step();
+    } else {
+      (void)executor_.check();
     }
-    if (!engine_.idle()) step();
-  } while (flush() && !inbox_.closed() && !drained());
+  } while (goes_on());
+  executor_.end();
+  if (const auto& failure = executor_.failure()) {
+    log::error("{}", failure->message);
+    queue(FrameType::kFailed, failure_frame(*failure));
+    flush();
+  }
   inbox_.close();
   socket_.shut_down();
+}
+
+std::chrono::milliseconds Service::longest_sleep() const {
+  return executor_.alone() ? kLongestSleep : kLookInterval;
+}
+
+bool Service::goes_on() {
+  return flush() && !executor_.failure() && !inbox_.closed() && !drained();
 }
 
 // ---- the reading thread ----
@@ -108,7 +129,9 @@ void Service::submit(Submission submission) {
 }
 
 void Service::step() {
-  for (const engine::Delta& delta : engine_.step()) {
+  const std::vector<engine::Delta> deltas = engine_.step();
+  if (executor_.failure()) return;
+  for (const engine::Delta& delta : deltas) {
     queue(FrameType::kDelta, to_frame(delta, *model_.tokenizer));
   }
   if (engine_.idle() || Clock::now() >= last_stats_ + kStatsInterval) queue_stats();

@@ -10,8 +10,8 @@
 #include "runner/frame_socket.h"
 #include "runner/inbox.h"
 #include "runner/loaded_model.h"
-#include "runner/local_executor.h"
 #include "runner/protocol.h"
+#include "runner/rank.h"
 
 namespace cohort::runner {
 
@@ -21,11 +21,14 @@ class Service {
   static constexpr std::chrono::seconds kDrainLimit{
       30};  // from kShutdown to giving up what still runs
 
-  // Borrows socket and model.
-  Service(FrameSocket& socket, const LoadCommand& command, LoadedModel& model);
+  static constexpr std::chrono::milliseconds kLookInterval{200};  // at the other ranks, while idle
 
-  int32_t context_length() const { return engine_.context_length(); }
-  // Until the peer closes or asks for the end. Sleeps while there is nothing to do.
+  // Borrows all. `rank` is rank 0.
+  Service(FrameSocket& socket, const LoadCommand& command, const LoadedModel& model, Rank& rank);
+
+  // Until the peer closes or asks for the end; then lets the other ranks go. Sleeps while there is nothing to do.
+  // When the group fails, requests are left as they are, since another placement may continue them: the peer is told
+  // the reason (kFailed), and that is all.
   void run();
 
  private:
@@ -41,6 +44,8 @@ class Service {
   void handle(Work work);
   void submit(Submission submission);
   void step();
+  std::chrono::milliseconds longest_sleep() const;
+  bool goes_on();  // sends what came out of this round
   bool drained() const;
   void queue_stats();
   template <class T>
@@ -49,7 +54,7 @@ class Service {
 
   FrameSocket& socket_;
   const LoadedModel& model_;
-  LocalExecutor executor_;
+  RankExecutor executor_;
   engine::Engine engine_;
   Inbox inbox_;
   std::string outgoing_;  // frames of this round, written at once

@@ -1,0 +1,93 @@
+#include "runner/membership.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "transport/connect.h"
+
+namespace cohort::runner {
+namespace {
+
+constexpr double kMaxConnectSeconds = 600;
+
+Result<std::optional<transport::LinkKey>> parse_key(const std::string& hex) {
+  if (hex.empty()) return std::optional<transport::LinkKey>();
+  transport::LinkKey key{};
+  if (hex.size() != 2 * key.size()) {
+    return fail(Code::kInvalidArgument, "the links' key has {} digits, not {}", hex.size(),
+                2 * key.size());
+  }
+  for (size_t i = 0; i < key.size(); ++i) {
+    uint8_t value = 0;
+    const char* digits = hex.data() + 2 * i;
+    const auto [end, error] = std::from_chars(digits, digits + 2, value, 16);
+    if (error != std::errc() || end != digits + 2)
+      return fail(Code::kInvalidArgument, "the links' key is not hexadecimal");
+    key[i] = std::byte{value};
+  }
+  return std::optional(key);
+}
+
+Result<ConnectCommand> read_connect(FrameSocket& socket) {
+  COHORT_TRY(const std::optional<Frame> frame, socket.read());
+  if (!frame || frame->type == FrameType::kShutdown)
+    return fail(Code::kCancelled, "the daemon closed before it said who the other ranks are");
+  if (frame->type != FrameType::kConnect) {
+    return fail(Code::kDataLoss, "a frame of type {} came; a connect command is expected",
+                static_cast<int>(frame->type));
+  }
+  return from_json<ConnectCommand>(frame->body);
+}
+
+// All ranks but our own, each once.
+Result<std::vector<transport::RankPeer>> peers_of(const ConnectCommand& connect, int32_t count,
+                                                  int32_t own) {
+  std::vector<bool> seen(static_cast<size_t>(count));
+  seen[static_cast<size_t>(own)] = true;
+  std::vector<transport::RankPeer> peers;
+  for (const RankAddress& address : connect.ranks) {
+    const bool known = address.rank >= 0 && address.rank < count;
+    if (!known || seen[static_cast<size_t>(address.rank)]) {
+      return fail(Code::kInvalidArgument, "rank {} is no other of {} ranks, or listed twice",
+                  address.rank, count);
+    }
+    seen[static_cast<size_t>(address.rank)] = true;
+    peers.push_back({address.rank, {address.host, address.port}, address.name});
+  }
+  if (static_cast<int32_t>(peers.size()) == count - 1) return peers;
+  return fail(Code::kInvalidArgument, "{} other ranks are listed, not {}", peers.size(), count - 1);
+}
+
+transport::Deadline deadline_of(const ConnectCommand& connect) {
+  const double seconds = std::isfinite(connect.timeout_seconds) ? connect.timeout_seconds : 0;
+  return transport::Deadline::after(std::chrono::milliseconds(
+      static_cast<int64_t>(std::clamp(seconds, 0.0, kMaxConnectSeconds) * 1e3)));
+}
+
+}  // namespace
+
+Membership alone() {
+  std::vector<std::unique_ptr<transport::Link>> nobody(1);
+  return {.placement = {}, .group = transport::make_group(0, std::move(nobody))};
+}
+
+Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
+                              const HangupWatch& watch) {
+  COHORT_TRY(const Placement placement, place_rank(*command.group, command.rank));
+  COHORT_TRY(transport::UniqueFd listener, transport::listen_anywhere());
+  COHORT_TRY(const transport::SocketAddress address, transport::local_address(listener));
+  COHORT_TRY_VOID(socket.send(FrameType::kListening, Listening{.port = address.port}));
+
+  COHORT_TRY(const ConnectCommand connect, read_connect(socket));
+  COHORT_TRY(const auto key, parse_key(connect.key));
+  COHORT_TRY(const auto peers, peers_of(connect, rank_count(*command.group), command.rank));
+  COHORT_TRY(auto links, transport::connect_ranks(std::move(listener), peers,
+                                                  {.rank = command.rank,
+                                                   .instance = connect.instance,
+                                                   .secret = key,
+                                                   .deadline = deadline_of(connect)}));
+  const transport::GroupOptions options{.wire = placement.wire, .cancel = &watch.flag()};
+  return Membership{placement, transport::make_group(command.rank, std::move(links), options)};
+}
+
+}  // namespace cohort::runner

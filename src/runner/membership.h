@@ -1,0 +1,26 @@
+// A rank's way into its group: it listens, is told of the others, and connects to them.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "runner/frame_socket.h"
+#include "runner/hangup_watch.h"
+#include "runner/placement.h"
+#include "runner/protocol.h"
+#include "transport/group.h"
+
+namespace cohort::runner {
+
+struct Membership {
+  Placement placement;
+  std::unique_ptr<transport::Group> group;  // of all ranks
+};
+
+Membership alone();
+
+// Tells the daemon the port and waits for its ConnectCommand. The group's waits end when `watch` sees the daemon go.
+Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
+                              const HangupWatch& watch);
+
+}  // namespace cohort::runner
