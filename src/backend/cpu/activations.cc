@@ -64,7 +64,7 @@ Routing Activations::make_routing(int32_t rows, int32_t top_k) {
   return {mark() - 1};
 }
 
-const Routes& Activations::routes(Routing routing) const {
+Routes Activations::routes(Routing routing) const {
   COHORT_CHECK(routing.id >= 0 && routing.id < mark());
   const Routes& routes = slots_[routing.id].routes;
   COHORT_CHECK(routes.experts != nullptr);

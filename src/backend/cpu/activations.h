@@ -74,7 +74,7 @@ class Activations {
   Tensor make(int32_t rows, int32_t columns);
   Rows rows(Tensor x) const;
   Routing make_routing(int32_t rows, int32_t top_k);
-  const Routes& routes(Routing routing) const;
+  Routes routes(Routing routing) const;
 
   int32_t mark() const { return static_cast<int32_t>(slots_.size()); }
   void drop_from(int32_t mark);  // those made since

@@ -215,7 +215,7 @@ class CpuBackend final : public Backend {
 
   Routing route(Matrix router, Tensor x, const RouterSpec& spec, Vector choice_bias) override {
     const Routing routing = acts_.make_routing(x.rows, spec.top_k);
-    const Routes& routes = acts_.routes(routing);
+    const Routes routes = acts_.routes(routing);
     const std::span<const float> bias = vector_or_empty(choice_bias);
     const int32_t mark = acts_.mark();
     const Rows logits = acts_.rows(acts_.make(x.rows, router.rows));
