@@ -83,8 +83,10 @@ inline void unpack_for_dots(const std::byte* unit, int part, U32 (&quads)[kQuads
 template <CodeKind kKind, int kFirstHalf, int kHalves>
 inline U32 dot_start(const QuantizedGroup& x) {
   if constexpr (code_offset(kKind) == 0) return splat(0);
-  const int32_t sum = kHalves == 2 ? x.code_sums[0] + x.code_sums[1] : x.code_sums[kFirstHalf];
-  return splat(static_cast<uint32_t>(code_offset(kKind) * sum));
+  // Unsigned, since rows that only fill up hold anything.
+  uint32_t sum = static_cast<uint32_t>(x.code_sums[kFirstHalf]);
+  if constexpr (kHalves == 2) sum += static_cast<uint32_t>(x.code_sums[1]);
+  return splat(static_cast<uint32_t>(code_offset(kKind)) * sum);
 }
 
 // sums[r] += what integer dot products of a run of quads with row r give, times the row's scale: x has the rows' groups of
