@@ -44,7 +44,8 @@ Result<uint64_t> parse_bytes(std::string_view text) {
   const std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
   const std::optional<double> factor = unit_factor(suffix);
   if (status != std::errc() || !factor || !(value >= 0) || value * *factor >= 0x1p63) {
-    return fail(Code::kInvalidArgument, "'{}' is not a size; write for example 8GiB or 500MB", text);
+    return fail(Code::kInvalidArgument, "'{}' is not a size; write for example 8GiB or 500MB",
+                text);
   }
   return static_cast<uint64_t>(value * *factor);
 }

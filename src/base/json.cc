@@ -84,10 +84,12 @@ namespace json_detail {
 
 tl::unexpected<Error> type_error(const std::string& path, std::string_view wanted,
                                  const Json& got) {
-  return fail(Code::kUnprocessable, "{}: expected {}, got {}", path.empty() ? "value" : path, wanted,
-              got.is_primitive() && !got.is_string()
-                  ? dump_json(got)
-                  : std::string(got.is_array() ? "an array" : got.is_object() ? "an object" : "a string"));
+  return fail(Code::kUnprocessable, "{}: expected {}, got {}", path.empty() ? "value" : path,
+              wanted,
+              got.is_primitive() && !got.is_string() ? dump_json(got)
+                                                     : std::string(got.is_array()    ? "an array"
+                                                                   : got.is_object() ? "an object"
+                                                                                     : "a string"));
 }
 
 }  // namespace json_detail

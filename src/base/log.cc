@@ -61,8 +61,7 @@ void configure(Level level, Format format, std::string_view process) {
     logger().set_pattern(fmt::format("%H:%M:%S.%e %^%l%$ {}: %v", process));
     return;
   }
-  auto formatter = std::make_unique<spdlog::pattern_formatter>(
-      spdlog::pattern_time_type::utc);
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
   formatter->add_flag<JsonMessage>('*').set_pattern(fmt::format(
       R"({{"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","process":"{}","message":"%*"}})", process));
   logger().set_formatter(std::move(formatter));

@@ -44,8 +44,7 @@ Code code_from_name(std::string_view name) {
 }
 
 tl::unexpected<Error> fail_in(std::string_view context, Error error) {
-  return tl::unexpected<Error>(
-      Error{error.code, fmt::format("{}: {}", context, error.message)});
+  return tl::unexpected<Error>(Error{error.code, fmt::format("{}: {}", context, error.message)});
 }
 
 }  // namespace cohort

@@ -6,7 +6,8 @@
 namespace cohort::cluster {
 namespace {
 
-constexpr int kRoundsOfNews = 3;  // each hearer passes it on so often; hashes in pings find what was missed
+constexpr int kRoundsOfNews =
+    3;  // each hearer passes it on so often; hashes in pings find what was missed
 
 Message message_of(MessageType type) {
   Message message;

@@ -11,7 +11,8 @@ namespace {
 
 // Codes packed as the header says: one little-endian bit stream a row.
 std::vector<std::byte> pack(const std::vector<uint32_t>& codes, int bits) {
-  std::vector<std::byte> stream(divide_up<size_t>(codes.size() * static_cast<size_t>(bits), 32) * 4);
+  std::vector<std::byte> stream(divide_up<size_t>(codes.size() * static_cast<size_t>(bits), 32) *
+                                4);
   for (size_t i = 0; i < codes.size(); ++i) {
     for (int b = 0; b < bits; ++b) {
       const size_t bit = i * static_cast<size_t>(bits) + static_cast<size_t>(b);
