@@ -7,8 +7,8 @@
 namespace cohort::backend {
 
 struct MachineLimits {
-  double read_bytes_per_s = 0;       // memory read by all threads together
-  double fast_operations_per_s = 0;  // of prefill's instruction in fast math; a multiply-add is two
+  double read_bytes_per_s = 0;         // memory read by all threads together
+  double fast_operations_per_s = 0;    // of prefill's instruction in fast math; a multiply-add is two
   double f32_operations_per_s = 0;
 };
 
