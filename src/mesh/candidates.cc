@@ -6,13 +6,17 @@
 namespace cohort::mesh {
 namespace {
 
+net::Clock::duration longest_wait(const Candidate& candidate) {
+  if (candidate.is_us || candidate.source == Source::kRemembered) return Candidates::kSeldom;
+  return candidate.source == Source::kHeard ? Candidates::kLastRetryOfHeard
+                                            : Candidates::kLastRetry;
+}
+
 net::Clock::duration retry_after(const Candidate& candidate) {
   if (candidate.is_us) return Candidates::kSeldom;
-  const net::Clock::duration most = candidate.source == Source::kRemembered
-                                        ? net::Clock::duration(Candidates::kSeldom)
-                                        : net::Clock::duration(Candidates::kLastRetry);
   const int doublings = std::min(candidate.failures, 10);
-  return std::min(most, net::Clock::duration(Candidates::kFirstRetry) * (1 << doublings));
+  return std::min(longest_wait(candidate),
+                  net::Clock::duration(Candidates::kFirstRetry) * (1 << doublings));
 }
 
 }  // namespace

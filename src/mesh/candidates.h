@@ -35,6 +35,7 @@ class Candidates {
   static constexpr size_t kMax = 1024;
   static constexpr std::chrono::milliseconds kFirstRetry{250};
   static constexpr std::chrono::seconds kLastRetry{5};
+  static constexpr std::chrono::seconds kLastRetryOfHeard{2};
   static constexpr std::chrono::seconds kSeldom{60};    // remembered ones, and ourselves
   static constexpr std::chrono::seconds kHeardFor{10};  // after its last beacon
   using IsLinked = std::function<bool(const std::string& peer)>;

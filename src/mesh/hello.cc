@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "mesh/hexadecimal.h"
 
 namespace cohort::mesh {
 namespace {
@@ -13,21 +14,6 @@ std::string signed_bytes(char role, std::string_view binding, std::string_view t
   return fmt::format("cohort hello {}{}{}", role, binding, text);
 }
 
-// "": it is no hexadecimal.
-std::string from_hexadecimal(std::string_view text) {
-  const auto digit = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-  };
-  std::string bytes;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) {
-    const int high = digit(text[i]), low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return "";
-    bytes += static_cast<char>(high * 16 + low);
-  }
-  return bytes;
-}
-
 std::string printable(std::string name) {
   std::replace_if(
       name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
@@ -35,12 +21,6 @@ std::string printable(std::string name) {
 }
 
 }  // namespace
-
-std::string hexadecimal(std::string_view bytes) {
-  std::string text;
-  for (const unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
-}
 
 Result<std::string> encode_hello(const Hello& hello, const Identity& identity, char role,
                                  std::string_view binding) {

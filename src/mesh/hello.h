@@ -51,6 +51,4 @@ Result<Hello> decode_hello(std::string_view bytes, char role, std::string_view b
 // The highest version that both speak. kUnsupported names both ranges.
 Result<uint32_t> agree_on_version(const Hello& ours, const Hello& theirs);
 
-std::string hexadecimal(std::string_view bytes);
-
 }  // namespace cohort::mesh

@@ -14,6 +14,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "mesh/hexadecimal.h"
+
 namespace cohort::mesh {
 namespace {
 
@@ -127,9 +129,7 @@ Result<std::string> Identity::sign(std::string_view bytes) const {
 std::string id_of_public_key(std::string_view public_key) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   EVP_Digest(public_key.data(), public_key.size(), digest, nullptr, EVP_sha256(), nullptr);
-  std::string id;
-  for (size_t i = 0; i < kIdBytes; ++i) id += fmt::format("{:02x}", digest[i]);
-  return id;
+  return hexadecimal({reinterpret_cast<const char*>(digest), kIdBytes});
 }
 
 bool verify_signature(std::string_view public_key, std::string_view bytes,

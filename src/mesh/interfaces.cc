@@ -98,13 +98,17 @@ const Interface* interface_with(const std::vector<Interface>& interfaces, const 
   return nullptr;
 }
 
-bool is_on_local_network(const std::vector<Interface>& interfaces, const address& peer) {
+const Interface* interface_towards(const std::vector<Interface>& interfaces, const address& peer) {
   const address wanted = without_mapping(peer);
-  if (wanted.is_loopback() || (wanted.is_v6() && wanted.to_v6().is_link_local())) return true;
-  return std::any_of(interfaces.begin(), interfaces.end(), [&](const Interface& interface) {
-    return std::any_of(interface.addresses.begin(), interface.addresses.end(),
-                       [&](const InterfaceAddress& own) { return in_subnet(own, wanted); });
-  });
+  const bool scoped = wanted.is_v6() && wanted.to_v6().is_link_local();
+  for (const Interface& interface : interfaces) {
+    if (interface.loopback && wanted.is_loopback()) return &interface;
+    if (scoped && wanted.to_v6().scope_id() == interface.index) return &interface;
+    const bool near = std::any_of(interface.addresses.begin(), interface.addresses.end(),
+                                  [&](const auto& own) { return in_subnet(own, wanted); });
+    if (near && !scoped) return &interface;
+  }
+  return nullptr;
 }
 
 }  // namespace cohort::mesh

@@ -35,7 +35,7 @@ address without_mapping(const address& ip);  // ::ffff:10.0.0.1 is 10.0.0.1
 // The interface whose own address `local` is; null when there is none.
 const Interface* interface_with(const std::vector<Interface>& interfaces, const address& local);
 
-// Reached without a router: loopback, link-local, or in the subnet of one of our addresses.
-bool is_on_local_network(const std::vector<Interface>& interfaces, const address& peer);
+// The interface that reaches `peer` without a router: loopback, link-local, or in the subnet of one of its addresses.
+const Interface* interface_towards(const std::vector<Interface>& interfaces, const address& peer);
 
 }  // namespace cohort::mesh

@@ -15,11 +15,14 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "mesh/candidates.h"
+#include "mesh/discovery.h"
 #include "mesh/handshake.h"
+#include "mesh/hexadecimal.h"
 #include "mesh/interfaces.h"
 #include "mesh/link.h"
 #include "mesh/listener.h"
 #include "mesh/refusals.h"
+#include "mesh/remembered.h"
 #include "mesh/socket_options.h"
 
 namespace cohort::mesh {
@@ -40,6 +43,9 @@ constexpr milliseconds kScanInterval{2'000};  // of our interfaces
 constexpr milliseconds kGoodbyeTimeout{500};
 constexpr milliseconds kAcceptPause{100};  // when the system is out of file descriptors
 constexpr milliseconds kRedialPause{100};
+constexpr milliseconds kOwnDial{10};  // after a beacon: time for a better interface's to come
+constexpr milliseconds kOthersDial{
+    300};  // the device with the smaller id dials; the other one helps out
 
 // "host", "host:port", "1.2.3.4:5", "[::1]:5", "::1".
 Result<Candidate> parse_peer(const std::string& text) {
@@ -67,6 +73,14 @@ std::string remote_address(tcp::socket& socket) {
   boost::system::error_code error;
   const auto endpoint = socket.remote_endpoint(error);
   return error ? "" : without_mapping(endpoint.address()).to_string();
+}
+
+// Of several paths to one peer.
+int preference(const Interface* interface, const address& ip) {
+  static constexpr std::string_view kOrder[] = {"loopback", "thunderbolt", "ethernet", "wifi"};
+  const std::string kind = interface == nullptr ? "" : interface_kind(*interface);
+  const auto place = std::find(std::begin(kOrder), std::end(kOrder), kind) - std::begin(kOrder);
+  return static_cast<int>(place) * 2 + (ip.is_v6() ? 1 : 0);
 }
 
 double chance() {
@@ -98,14 +112,18 @@ struct Mesh::State {
         events(std::move(to_tell)),
         keys(derive_group_keys(options.cluster_namespace, options.secret)),
         contexts(keys),
+        remembered(options.data_dir),
         wake(loop),
         links_changed(loop),
         tasks(loop) {}
 
   Result<void> open();
+  void start_discovery();
+  void on_beacon(const Beacon& beacon, const address& from, bool is_new);
   Task<void> close();
   Task<void> tick_loop();
   void tick(TimePoint now);
+  void scan(TimePoint now);
   bool is_linked(const std::string& peer) const { return links.contains(peer); }
 
   Task<void> accept_loop(tcp::acceptor& acceptor);
@@ -118,6 +136,7 @@ struct Mesh::State {
   Result<void> admit(const Hello& theirs);
   Result<void> check_reach(const std::string& address) const;
   Task<void> keep_link(SecureSocket socket, Hello theirs, Role role);
+  void remember(const Peer& peer);
   LinkEvents link_events(const std::string& peer);
   void report(const std::string& address, const Error& error);
 
@@ -131,6 +150,8 @@ struct Mesh::State {
   std::vector<Interface> interfaces;
   TimePoint next_scan;
   Candidates candidates;
+  RememberedPeers remembered;
+  std::optional<Discovery> discovery;
   Refusals refusals;
   std::list<Attempt*> arrivals, dials;  // they live in the frames of receive() and dial()
   std::set<std::string> claims;         // ids whose link we have agreed to and not yet made
@@ -161,15 +182,62 @@ Result<void> Mesh::State::open() {
            .cluster_namespace = options.cluster_namespace,
            .boot_unix_ms = options.boot_unix_ms,
            .mesh_port = listening.port};
+  for (const RememberedPeer& peer : remembered.all()) {
+    candidates.add(
+        {.host = peer.host, .port = peer.port, .source = Source::kRemembered, .peer = peer.id});
+  }
+  interfaces = list_interfaces();
+  if (options.beacons) start_discovery();
   for (tcp::acceptor& acceptor : listening.acceptors) tasks.spawn(accept_loop(acceptor));
   tasks.spawn(tick_loop());
   return {};
+}
+
+void Mesh::State::start_discovery() {
+  DiscoveryEvents from_network = {
+      .heard = [this](const Beacon& beacon, const address& from,
+                      bool is_new) { on_beacon(beacon, from, is_new); },
+      .refused = [this](const address& from,
+                        const Error& why) { report(without_mapping(from).to_string(), why); }};
+  const Beacon ours = {
+      .id = hello.id, .boot_unix_ms = hello.boot_unix_ms, .mesh_port = hello.mesh_port};
+  discovery.emplace(executor, keys, Discovery::Options{.ours = ours, .port = options.beacon_port},
+                    std::move(from_network));
+  const auto started = discovery->start(interfaces);
+  if (!started)
+    log::warn("cannot look for devices on the local network ({}); name them with --peer",
+              started.error().message);
+}
+
+void Mesh::State::on_beacon(const Beacon& beacon, const address& from, bool is_new) {
+  if (closing) return;
+  const auto link = links.find(beacon.id);
+  if (link != links.end()) {
+    if (is_new && beacon.boot_unix_ms > link->second->peer().boot_unix_ms)
+      link->second->end("it has started anew");
+    else
+      return;
+  }
+  const auto near_enough = check_reach(from.to_string());
+  if (!near_enough) return report(from.to_string(), near_enough.error());
+  const TimePoint now = Clock::now();
+  const TimePoint when = now + (hello.id < beacon.id ? kOwnDial : kOthersDial);
+  candidates.add({.host = from.to_string(),
+                  .port = beacon.mesh_port,
+                  .source = Source::kHeard,
+                  .peer = beacon.id,
+                  .preference = preference(interface_towards(interfaces, from), from),
+                  .next_try = when,
+                  .forgotten_at = now + Candidates::kHeardFor});
+  if (is_new) candidates.retry(beacon.id, when);
+  wake.notify_all();
 }
 
 Task<void> Mesh::State::close() {
   closing = true;
   boost::system::error_code ignored;
   for (tcp::acceptor& acceptor : listening.acceptors) acceptor.close(ignored);
+  if (discovery) co_await discovery->close();
   for (const auto& [id, link] : links) link->say_goodbye("it leaves");
   const TimePoint deadline = Clock::now() + kGoodbyeTimeout;
   while (!links.empty()) {
@@ -201,10 +269,15 @@ void Mesh::State::tick(TimePoint now) {
     if (attempt->deadline <= now) attempt->socket.close(ignored);
   }
   for (const auto& [id, link] : links) link->tick(now);
-  if (now >= next_scan) {
-    interfaces = list_interfaces();
-    next_scan = now + kScanInterval;
-  }
+  if (now >= next_scan) scan(now);
+}
+
+void Mesh::State::scan(TimePoint now) {
+  next_scan = now + kScanInterval;
+  std::vector<Interface> found = list_interfaces();
+  if (found == interfaces) return;
+  interfaces = std::move(found);
+  if (discovery) discovery->interfaces_changed(interfaces);
 }
 
 // One line for each address and cause, whoever began.
@@ -218,7 +291,7 @@ void Mesh::State::report(const std::string& address, const Error& error) {
 Result<void> Mesh::State::check_reach(const std::string& address) const {
   boost::system::error_code error;
   const auto ip = asio::ip::make_address(address, error);
-  if (keys.has_secret || (!error && is_on_local_network(interfaces, ip))) return {};
+  if (keys.has_secret || (!error && interface_towards(interfaces, ip) != nullptr)) return {};
   return fail(
       Code::kUnauthorized,
       "it is beyond the local network, where a secret is needed; give both devices one with "
@@ -368,6 +441,7 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
   Link link(std::move(socket), std::move(peer), role, link_events(id));
   links.emplace(id, &link);
   log::info("linked with {} ({}) at {}", link.peer().name, id, link.peer().address);
+  remember(link.peer());
   events.link_up(link.peer());
   const std::string why = co_await link.run();
   links.erase(id);
@@ -377,6 +451,11 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
   events.link_lost(id, why);
   candidates.retry(id, Clock::now() + kRedialPause);
   wake.notify_all();
+}
+
+void Mesh::State::remember(const Peer& peer) {
+  const auto kept = remembered.add({.id = peer.id, .host = peer.address, .port = peer.mesh_port});
+  if (!kept) log::warn("peers are not remembered: {}", kept.error().message);
 }
 
 LinkEvents Mesh::State::link_events(const std::string& peer) {

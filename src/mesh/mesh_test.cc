@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 
 #include "mesh/testing/devices.h"
 
@@ -102,6 +105,41 @@ TEST(Mesh, ThreeDevicesFormAFullMesh) {
            c.mesh->peers().size() == 2;
   }));
   close_all(loop, {&a, &b, &c});
+}
+
+MeshOptions shouting(uint16_t beacon_port, std::string name) {
+  MeshOptions options = Device::options(std::move(name));
+  options.host = "";
+  options.beacons = true;
+  options.beacon_port = beacon_port;
+  return options;
+}
+
+TEST(Mesh, DevicesFindEachOtherByBeacons) {
+  net::Loop loop(1);
+  const uint16_t port = free_port();
+  Device a(loop, shouting(port, "first")), b(loop, shouting(port, "second"));
+  ASSERT_TRUE(run_until(loop, [&] { return a.linked_with(b) && b.linked_with(a); }));
+  Device c(loop, shouting(port, "third"));  // comes later
+  ASSERT_TRUE(run_until(loop, [&] { return a.linked_with(c) && c.linked_with(b); }));
+  close_all(loop, {&a, &b, &c});
+}
+
+TEST(Mesh, RemembersItsPeers) {
+  net::Loop loop(1);
+  const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
+  const std::string folder = ::testing::TempDir() + test.name() + std::to_string(::getpid());
+  Device a(loop, Device::options());
+  MeshOptions options = joining({&a});
+  options.data_dir = folder;
+  auto b = std::make_unique<Device>(loop, options);
+  ASSERT_TRUE(run_until(loop, [&] { return a.linked_with(*b) && b->linked_with(a); }));
+  close_all(loop, {b.get()});
+  options.peers.clear();
+  b = std::make_unique<Device>(loop, options);
+  EXPECT_TRUE(run_until(loop, [&] { return b->linked_with(a); }));
+  close_all(loop, {&a, b.get()});
+  std::filesystem::remove_all(folder);
 }
 
 net::TimePoint soon() { return net::Clock::now() + std::chrono::seconds(20); }
