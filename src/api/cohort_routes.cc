@@ -10,104 +10,214 @@ namespace {
 
 struct PlaceBody {
   std::string model;
-  int32_t context = 0;
-  int32_t concurrency = 0;
   bool wait = false;
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("model", model);
-    visit("context", context);
-    visit("concurrency", concurrency);
     visit("wait", wait);
   }
 };
 
-Json instance_json(const node::InstanceStatus& instance, const std::string& device_id) {
-  const Json member{{"device", device_id},
-                    {"rank", 0},
-                    {"first_layer", 0},
-                    {"last_layer", instance.progress.total_layers},
-                    {"fraction", 1.0}};
+Json rate_or_null(double rate) { return rate > 0 ? Json(rate) : Json(nullptr); }
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json member_json(const node::MemberStatus& member) {
+  return Json{{"device", member.device},
+              {"name", member.device_name},
+              {"rank", member.rank},
+              {"first_layer", member.first_layer},
+              {"last_layer", member.last_layer},
+              {"fraction", member.fraction}};
+}
+
+Json instance_json(const node::InstanceStatus& instance) {
   Json out{{"instance", instance.id},
            {"model", instance.model},
-           {"state", node::state_name(instance.state)}};
-  out["sharding"] = "single";
-  out["members"] = Json::array({member});
-  out["predicted_decode_tokens_per_s"] = nullptr;  // one device: nothing was planned
-  out["achieved_decode_tokens_per_s"] =
-      instance.decode_tokens_per_s > 0 ? Json(instance.decode_tokens_per_s) : Json(nullptr);
+           {"state", instance.state},
+           {"sharding", instance.sharding}};
+  out["members"] = Json::array();
+  for (const node::MemberStatus& member : instance.members)
+    out["members"].push_back(member_json(member));
+  out["predicted_decode_tokens_per_s"] = rate_or_null(instance.predicted.decode_tokens_per_s);
+  out["predicted_ttft_ms"] = rate_or_null(instance.predicted.ttft_ms);
+  out["predicted_throughput_tokens_per_s"] =
+      rate_or_null(instance.predicted.throughput_tokens_per_s);
+  out["achieved_decode_tokens_per_s"] = rate_or_null(instance.shard.decode_tokens_per_s);
   out["heals"] = instance.heals;
-  out["reason"] = instance.reason.empty() ? Json(nullptr) : Json(instance.reason);
-  out["requests"] = instance.requests;
-  out["runner_pid"] = instance.runner_pid;
-  out["weight_bytes"] = instance.weight_bytes;
-  out.update(to_json(instance.progress));
-  if (instance.ready) out.update(to_json(*instance.ready));
-  Json stats = to_json(instance.stats);
-  if (instance.stats.rss_bytes == 0)
-    stats.erase("rss_bytes");  // none came yet; what it said when ready stands
-  out.update(stats);
+  out["reason"] = text_or_null(instance.reason);
+  out["why"] = text_or_null(instance.why);
+  Json shard = to_json(instance.shard);
+  for (const char* key :
+       {"instance", "epoch", "rank", "state", "reason", "restarts", "decode_tokens_per_s"})
+    shard.erase(key);
+  out.update(shard);
   return out;
 }
 
+Json link_json(const cluster::LinkDocument& link) {
+  return Json{{"peer", link.peer},
+              {"transport", link.transport},
+              {"address", link.address},
+              {"kind", link.kind},
+              {"rtt_us_p50", rate_or_null(link.rtt_us_p50)},
+              {"rtt_us_p99", rate_or_null(link.rtt_us_p99)},
+              {"bandwidth_mbit_per_s", rate_or_null(link.bandwidth_mbit_per_s)},
+              {"measured_unix_ms", link.measured_unix_ms}};
+}
+
 Json device_json(const node::DeviceStatus& device) {
-  return Json{{"id", device.id},
-              {"name", device.name},
-              {"self", true},
-              {"leader", true},
-              {"state", "alive"},
-              {"memory_total_bytes", device.memory.total_bytes},
-              {"memory_available_bytes", device.memory.available_bytes},
-              {"read_gb_per_s", nullptr},
-              {"backends", Json::array({"cpu"})},
-              {"links", Json::array()},
-              {"daemon_rss_bytes", device.rss_bytes}};
+  const cluster::DeviceDocument& facts = device.facts;
+  Json out{
+      {"id", facts.id},
+      {"name", facts.name},
+      {"self", device.self},
+      {"leader", device.leader},
+      {"state", device.state},
+      {"memory_total_bytes", facts.memory_total_bytes},
+      {"memory_available_bytes", facts.memory_available_bytes},
+      {"read_gb_per_s", rate_or_null(facts.read_gb_per_s)},
+      {"matmul_gops", rate_or_null(facts.matmul_gops)},
+      {"backends", facts.backends},
+      {"links", Json::array()},
+      {"worker", facts.worker},
+      {"leaving", facts.leaving},
+      {"version", facts.version},
+      {"system", facts.system},
+      {"cpu", facts.cpu},
+      {"cores", facts.cores},
+      {"instruction_set", facts.instruction_set},
+      {"disk_available_bytes", facts.disk_available_bytes},
+      {"temperature_c", rate_or_null(facts.temperature_c)},
+      {"battery_percent", facts.battery_percent < 0 ? Json(nullptr) : Json(facts.battery_percent)},
+      {"daemon_rss_bytes", facts.daemon_rss_bytes}};
+  for (const cluster::LinkDocument& link : facts.links) out["links"].push_back(link_json(link));
+  return out;
+}
+
+Json placement_json(const cluster::Placement& placement, const cluster::Topology& topology) {
+  const auto device = [&](int index) -> const cluster::DeviceFacts& {
+    return topology.devices[static_cast<size_t>(index)];
+  };
+  Json members = Json::array(), memory = Json::object();
+  size_t next = 0;
+  for (const cluster::Stage& stage : placement.stages) {
+    for (const cluster::StageMember& member : stage.members) {
+      members.push_back({{"device", device(member.device).id},
+                         {"name", device(member.device).name},
+                         {"rank", next},
+                         {"first_layer", stage.first_layer},
+                         {"last_layer", stage.last_layer},
+                         {"fraction", member.fraction}});
+      if (next < placement.prediction.memory_bytes.size())
+        memory[device(member.device).id] = placement.prediction.memory_bytes[next];
+      ++next;
+    }
+  }
+  const cluster::Prediction& prediction = placement.prediction;
+  return Json{
+      {"sharding", placement.sharding},
+      {"members", std::move(members)},
+      {"memory_bytes_by_device", std::move(memory)},
+      {"predicted_ttft_ms", rate_or_null(prediction.time_to_first_token_s * 1e3)},
+      {"predicted_decode_tokens_per_s", rate_or_null(prediction.decode_tokens_per_s)},
+      {"predicted_throughput_tokens_per_s", rate_or_null(prediction.throughput_tokens_per_s)},
+      {"weights_ms", prediction.weights_s * 1e3},
+      {"sync_ms", prediction.sync_s * 1e3},
+      {"hop_ms", prediction.hop_s * 1e3},
+      {"reason", placement.reason},
+      {"error", text_or_null(placement.error)}};
+}
+
+Json event_json(const node::ClusterEvent& event) {
+  return Json{{"number", event.number},
+              {"unix_ms", event.unix_ms},
+              {"kind", event.kind},
+              {"subject", event.subject},
+              {"what", event.what}};
+}
+
+net::Task<void> send(net::ResponseWriter& writer, Json reply) {
+  net::HttpResponse response = json_reply(reply);
+  co_await writer.send(std::move(response));
 }
 
 net::Task<void> list_instances(node::Node& node, net::ResponseWriter& writer) {
   Json reply = Json::array();
-  for (const auto& instance : node.instances())
-    reply.push_back(instance_json(instance, node.device_id()));
-  net::HttpResponse response = json_reply(reply);
-  co_await writer.send(std::move(response));
+  for (const auto& instance : node.instances()) reply.push_back(instance_json(instance));
+  co_await send(writer, std::move(reply));
 }
 
 net::Task<void> list_devices(node::Node& node, net::ResponseWriter& writer) {
   Json reply = Json::array();
   for (const auto& device : node.devices()) reply.push_back(device_json(device));
-  net::HttpResponse response = json_reply(reply);
+  co_await send(writer, std::move(reply));
+}
+
+net::Task<void> list_events(node::Node& node, net::ResponseWriter& writer) {
+  Json reply = Json::array();
+  for (const auto& event : node.cluster().shell().events()) reply.push_back(event_json(event));
+  co_await send(writer, std::move(reply));
+}
+
+// The body of both placing and planning: the model, and the wishes of cluster/plan_document.h beside it.
+Result<node::PlaceWish> to_wish(const Json& json, const PlaceBody& body) {
+  if (body.model.empty()) return fail(Code::kUnprocessable, "model: expected the name of a model");
+  node::PlaceWish wish{.model = body.model};
+  COHORT_TRY(wish.wishes, from_json<cluster::InstanceWishes>(json));
+  const cluster::InstanceWishes& wishes = wish.wishes;
+  if (wishes.context < 0 || wishes.concurrency < 0 || wishes.devices < 0) {
+    return fail(Code::kUnprocessable,
+                "context: expected no negative number, nor for concurrency or devices");
+  }
+  return wish;
+}
+
+struct PlaceOrder {
+  node::PlaceWish wish;
+  bool wait = false;
+};
+
+net::Task<Result<PlaceOrder>> read_order(node::Node& node, std::string text) {
+  const auto json = co_await parse_body(node, std::move(text));
+  if (!json) co_return tl::unexpected(json.error());
+  COHORT_CO_TRY(const PlaceBody body, from_json<PlaceBody>(*json));
+  COHORT_CO_TRY(node::PlaceWish wish, to_wish(*json, body));
+  co_return PlaceOrder{std::move(wish), body.wait};
+}
+
+net::Task<void> send_error(net::ResponseWriter& writer, Error error) {
+  net::HttpResponse response = openai_error_response(error);
   co_await writer.send(std::move(response));
 }
 
 net::Task<void> place(node::Node& node, net::HttpRequest request, net::ResponseWriter& writer) {
-  const auto json = co_await parse_body(node, std::move(request.body));
-  auto body = json ? from_json<PlaceBody>(*json) : Result<PlaceBody>(tl::unexpected(json.error()));
-  if (body && body->model.empty())
-    body = fail(Code::kUnprocessable, "model: expected the name of a model");
-  if (body && (body->context < 0 || body->concurrency < 0)) {
-    body = fail(Code::kUnprocessable, "context: expected no negative number, nor for concurrency");
-  }
-  if (!body) {
-    net::HttpResponse response = openai_error_response(body.error());
-    co_await writer.send(std::move(response));
-    co_return;
-  }
-  node::PlaceWish wish;
-  wish.model = body->model;
-  wish.context_length = body->context;
-  wish.concurrency = body->concurrency;
-  const auto placed = co_await node.place(std::move(wish), body->wait);
-  const int status = placed && placed->state == node::InstanceState::kReady ? 200 : 202;
-  auto response = placed ? json_reply(instance_json(*placed, node.device_id()), status)
-                         : openai_error_response(placed.error());
+  auto order = co_await read_order(node, std::move(request.body));
+  if (!order) co_return co_await send_error(writer, order.error());
+  const auto placed = co_await node.place(std::move(order->wish), order->wait);
+  if (!placed) co_return co_await send_error(writer, placed.error());
+  net::HttpResponse response =
+      json_reply(instance_json(*placed), placed->state == "ready" ? 200 : 202);
   co_await writer.send(std::move(response));
+}
+
+net::Task<void> plan(node::Node& node, net::HttpRequest request, net::ResponseWriter& writer) {
+  auto order = co_await read_order(node, std::move(request.body));
+  if (!order) co_return co_await send_error(writer, order.error());
+  const auto answer = co_await node.plan(std::move(order->wish));
+  if (!answer) co_return co_await send_error(writer, answer.error());
+  Json reply = Json::array();
+  for (const cluster::Placement& placement : answer->placements)
+    reply.push_back(placement_json(placement, answer->topology));
+  co_await send(writer, std::move(reply));
 }
 
 net::Task<void> stop(node::Node& node, std::string name, net::ResponseWriter& writer) {
   const auto stopped = co_await node.stop(std::move(name));
-  auto response = stopped ? json_reply(Json{{"stopped", *stopped}, {"count", stopped->size()}})
-                          : openai_error_response(stopped.error());
-  co_await writer.send(std::move(response));
+  if (!stopped) co_return co_await send_error(writer, stopped.error());
+  Json reply = Json::object();
+  reply["stopped"] = *stopped;
+  reply["count"] = stopped->size();
+  co_await send(writer, std::move(reply));
 }
 
 }  // namespace
@@ -128,6 +238,14 @@ void add_cohort_routes(Router& router, node::Node& node) {
   router.add("GET", "/cohort/devices",
              [&node](net::HttpRequest, std::string, net::ResponseWriter& writer) {
                return list_devices(node, writer);
+             });
+  router.add("POST", "/cohort/plan",
+             [&node](net::HttpRequest request, std::string, net::ResponseWriter& writer) {
+               return plan(node, std::move(request), writer);
+             });
+  router.add("GET", "/cohort/events",
+             [&node](net::HttpRequest, std::string, net::ResponseWriter& writer) {
+               return list_events(node, writer);
              });
 }
 

@@ -23,7 +23,8 @@ net::Task<std::vector<node::ModelListing>> all_models(node::Node& node) {
     const bool listed = std::any_of(models.begin(), models.end(), [&](const auto& model) {
       return model.name == instance.model;
     });
-    if (!listed) models.push_back({.name = instance.model, .size_bytes = instance.weight_bytes});
+    if (!listed)
+      models.push_back({.name = instance.model, .size_bytes = instance.shard.weight_bytes});
   }
   co_return models;
 }

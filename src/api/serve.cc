@@ -83,13 +83,15 @@ Result<std::unique_ptr<Daemon>> Daemon::create(ServeOptions options, node::Model
   raise_descriptor_limit();
   auto state = std::make_unique<State>(std::move(options));
   State& s = *state;
-  COHORT_TRY(s.node, node::Node::create(s.loop.get_executor(), s.options.node, std::move(catalog)));
   if (s.options.api) {
     s.server.emplace(s.loop.get_executor(), s.options.http,
                      [&s](net::HttpRequest request, net::ResponseWriter& writer) {
                        return s.router->handle(std::move(request), writer);
                      });
     COHORT_TRY_VOID(s.server->listen(s.options.host, s.options.port));
+  }
+  COHORT_TRY(s.node, node::Node::create(s.loop.get_executor(), s.options.node, std::move(catalog)));
+  if (s.options.api) {
     s.router.emplace(make_router(s.options, s.server->loopback_only(), *s.node));
   }
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));

@@ -40,11 +40,17 @@ int run(const Common& common, const StoreOptions& store, const RunOptions& optio
 // Instances.
 struct PlaceOptions {
   std::string model;
+  int32_t devices = 0;  // 0: as many as pay
+  std::string sharding = "auto";
+  std::vector<std::string> only;    // names or ids
+  std::vector<std::string> layers;  // NAME=FIRST-LAST, in order
   int32_t context = 0;
   int32_t concurrency = 0;
+  std::string wire = "f32";
   bool wait = false;
 };
 int place(const Common& common, const PlaceOptions& options);
+int plan(const Common& common, const PlaceOptions& options);
 int ps(const Common& common);
 int stop(const Common& common, const std::string& instance_or_model);
 int devices(const Common& common);
@@ -87,6 +93,8 @@ struct TokenizeOptions {
 int tokenize(const Common& common, const StoreOptions& store, const TokenizeOptions& options);
 int render_template(const Common& common, const StoreOptions& store, const std::string& model,
                     const std::filesystem::path& request);
+
+int secret(const Common& common, const std::string& action, const std::string& value);
 
 int version(const Common& common);
 

@@ -1,4 +1,7 @@
 // Commands about running instances and devices: ps, place, stop, devices.
+#include <algorithm>
+#include <cstdio>
+
 #include "base/bytes.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
@@ -56,6 +59,54 @@ void print_links(const Json& devices) {
   if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
 }
 
+// "NAME=FIRST-LAST", layers counted from 0, the last one included.
+Result<Json> manual_stage(const std::string& text) {
+  const size_t equals = text.rfind('=');
+  int32_t first = 0, last = 0;
+  char rest = 0;
+  const bool parsed = equals != std::string::npos && equals > 0 &&
+                      std::sscanf(text.c_str() + equals, "=%d-%d%c", &first, &last, &rest) == 2;
+  if (!parsed || first < 0 || last < first)
+    return fail(Code::kInvalidArgument, "--layers {}: write DEVICE=FIRST-LAST, such as studio=0-15",
+                text);
+  return Json{{"device", text.substr(0, equals)}, {"first_layer", first}, {"last_layer", last + 1}};
+}
+
+Result<Json> order_of(const PlaceOptions& options) {
+  Json body{{"model", options.model},     {"sharding", options.sharding},
+            {"devices", options.devices}, {"only", options.only},
+            {"context", options.context}, {"concurrency", options.concurrency},
+            {"wire", options.wire},       {"manual", Json::array()}};
+  for (const std::string& text : options.layers) {
+    COHORT_TRY(Json stage, manual_stage(text));
+    body["manual"].push_back(std::move(stage));
+  }
+  return body;
+}
+
+// "studio 0-15 | mini 16-31 60% + pi 16-31 40%"
+std::string split_of(const Json& placement) {
+  std::string text;
+  int32_t stage = -1;
+  for (const Json& member : placement["members"]) {
+    const int32_t first = member.value("first_layer", 0);
+    const double fraction = member.value("fraction", 1.0);
+    if (!text.empty()) text += first == stage ? " + " : " | ";
+    stage = first;
+    text +=
+        fmt::format("{} {}-{}", text_of(member, "name"), first, member.value("last_layer", 0) - 1);
+    if (fraction < 1) text += fmt::format(" {:.0f}%", fraction * 100);
+  }
+  return text;
+}
+
+std::string memory_of(const Json& placement) {
+  uint64_t most = 0;
+  for (const Json& bytes : placement["memory_bytes_by_device"])
+    most = std::max(most, bytes.get<uint64_t>());
+  return most == 0 ? "-" : format_bytes(most);
+}
+
 }  // namespace
 
 int ps(const Common& common) {
@@ -78,14 +129,33 @@ int ps(const Common& common) {
 
 int place(const Common& common, const PlaceOptions& options) {
   watch_interrupt();
-  Json body{{"model", options.model}, {"wait", options.wait}};
-  if (options.context > 0) body["context"] = options.context;
-  if (options.concurrency > 0) body["concurrency"] = options.concurrency;
-  const Result<Json> placed = ApiClient(common).post("/cohort/instances", body);
+  Result<Json> body = order_of(options);
+  if (!body) return report(body.error());
+  (*body)["wait"] = options.wait;
+  const Result<Json> placed = ApiClient(common).post("/cohort/instances", *body);
   if (!placed) return report(placed.error());
   if (common.json) return print_json(*placed);
   fmt::print("{} {}\n", text_of(*placed, "instance"), text_of(*placed, "state"));
   return kExitFine;
+}
+
+int plan(const Common& common, const PlaceOptions& options) {
+  const Result<Json> body = order_of(options);
+  if (!body) return report(body.error());
+  const Result<Json> planned = ApiClient(common).post("/cohort/plan", *body);
+  if (!planned) return report(planned.error());
+  if (common.json) return print_json(*planned);
+  Table table({"SHARDING", "SPLIT", "MEMORY", "TTFT ms", "TOK/S", "ALL TOK/S", "NOTE"});
+  for (const Json& placement : *planned) {
+    table.add({text_of(placement, "sharding"), split_of(placement), memory_of(placement),
+               rate_of(placement, "predicted_ttft_ms"),
+               rate_of(placement, "predicted_decode_tokens_per_s"),
+               rate_of(placement, "predicted_throughput_tokens_per_s"),
+               text_of(placement, "error")});
+  }
+  fmt::print("{}", table.to_string(wants_colour(1)));
+  if (!planned->empty()) fmt::print("\n{}\n", text_of(planned->front(), "reason"));
+  return planned->empty() || !planned->front()["error"].is_null() ? kExitFailed : kExitFine;
 }
 
 int stop(const Common& common, const std::string& instance_or_model) {

@@ -32,6 +32,8 @@ struct Options {
   TokenizeOptions tokenize;
   std::string model;
   std::string query;
+  std::string secret_action = "show";
+  std::string secret_value;
   std::filesystem::path path;
   int runner_fd = -1;
   CLI::App* serve_command = nullptr;
@@ -92,16 +94,38 @@ void add_run(CLI::App& app, Options& o) {
   add_store(run_command, o);
 }
 
+void add_wishes(CLI::App& command, PlaceOptions& wishes) {
+  command.add_option("model", wishes.model, "card name, repository id, folder or file, or demo")
+      ->required();
+  command.add_option("--devices", wishes.devices, "exactly so many; default as many as pay")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--sharding", wishes.sharding)
+      ->check(CLI::IsMember({"auto", "pipeline", "tensor"}))
+      ->capture_default_str();
+  command.add_option("--only", wishes.only, "name or id of a device that may be used (repeatable)");
+  command.add_option(
+      "--layers", wishes.layers,
+      "DEVICE=FIRST-LAST, counted from 0 (repeatable, in order): a pipeline by hand");
+  command.add_option("--context", wishes.context, "positions a request may take")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--concurrency", wishes.concurrency, "requests at once")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--wire", wishes.wire, "of values between devices")
+      ->check(CLI::IsMember({"f32", "bf16", "q8"}))
+      ->capture_default_str();
+}
+
 void add_instance_commands(CLI::App& app, Options& o) {
   CLI::App& place_command = add_command(app, "place", "start an instance of a model", o,
                                         [&o] { return place(o.common, o.place); });
-  place_command.add_option("model", o.place.model)->required();
-  place_command.add_option("--context", o.place.context, "positions a request may take")
-      ->check(CLI::PositiveNumber);
-  place_command.add_option("--concurrency", o.place.concurrency, "requests at once")
-      ->check(CLI::PositiveNumber);
+  add_wishes(place_command, o.place);
   place_command.add_flag("--wait", o.place.wait, "return when it is ready");
   add_common(place_command, o);
+  CLI::App& plan_command =
+      add_command(app, "plan", "how a model could be placed, best first, and why", o,
+                  [&o] { return plan(o.common, o.place); });
+  add_wishes(plan_command, o.place);
+  add_common(plan_command, o);
   add_common(add_command(app, "ps", "instances that run", o, [&o] { return ps(o.common); }), o);
   CLI::App& stop_command = add_command(app, "stop", "end an instance, or all of a model", o,
                                        [&o] { return stop(o.common, o.model); });
@@ -110,6 +134,17 @@ void add_instance_commands(CLI::App& app, Options& o) {
   add_common(add_command(app, "devices", "devices and links as measured", o,
                          [&o] { return devices(o.common); }),
              o);
+}
+
+void add_secret(CLI::App& app, Options& o) {
+  CLI::App& command =
+      add_command(app, "secret", "the cluster's secret: show, new, or set", o,
+                  [&o] { return secret(o.common, o.secret_action, o.secret_value); });
+  command.add_option("action", o.secret_action)
+      ->check(CLI::IsMember({"show", "new", "set"}))
+      ->capture_default_str();
+  command.add_option("value", o.secret_value, "for set");
+  add_common(command, o);
 }
 
 void add_store_commands(CLI::App& app, Options& o) {
@@ -219,6 +254,7 @@ int main_with(int argc, char** argv) {
   add_serve(app, options);
   add_run(app, options);
   add_instance_commands(app, options);
+  add_secret(app, options);
   add_store_commands(app, options);
   add_verify(app, options);
   add_bench(app, options);

@@ -1,7 +1,9 @@
 #include "cli/model_catalog.h"
 
+#include "cli/model_cost.h"
 #include "cli/model_store.h"
 #include "hub/download.h"
+#include "runner/model_files.h"
 
 namespace cohort::cli {
 namespace {
@@ -28,18 +30,24 @@ std::vector<node::ModelListing> listings(const StoreOptions& options) {
   return models;
 }
 
+Result<node::ModelLocation> locate(const StoreOptions& options, const std::string& kv_type,
+                                   const std::string& name, std::stop_token stop) {
+  COHORT_TRY(const hub::StoredModel model, find_or_pull(options, name, std::move(stop)));
+  node::ModelLocation location{.name = model.name, .weight_bytes = model.size_bytes};
+  location.source = model.folder.empty() ? std::string(hub::kBuiltInModel) : model.folder.string();
+  COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(location.source));
+  COHORT_TRY(location.cost, model_cost(checkpoint, kv_type));
+  location.cost.name = model.name;
+  return location;
+}
+
 }  // namespace
 
-node::ModelCatalog model_catalog(const StoreOptions& options) {
-  return {.resolve = [options](const std::string& name,
-                               std::stop_token stop) -> Result<node::ModelLocation> {
-            COHORT_TRY(const hub::StoredModel model, find_or_pull(options, name, std::move(stop)));
-            return node::ModelLocation{.name = model.name,
-                                       .source = model.folder.empty()
-                                                     ? std::string(hub::kBuiltInModel)
-                                                     : model.folder.string(),
-                                       .weight_bytes = model.size_bytes};
-          },
+node::ModelCatalog model_catalog(const StoreOptions& options, const std::string& kv_type) {
+  return {.resolve =
+              [options, kv_type](const std::string& name, std::stop_token stop) {
+                return locate(options, kv_type, name, std::move(stop));
+              },
           .list = [options] { return listings(options); }};
 }
 

@@ -19,9 +19,9 @@ namespace {
 constexpr int kStartTimeoutMs = 10'000;
 
 std::vector<std::string> serve_arguments(const StoreOptions& store, int ready_fd) {
-  std::vector<std::string> arguments = {
-      "cohort",      "serve", "--port",     "0",
-      "--log-level", "error", "--ready-fd", std::to_string(ready_fd)};
+  std::vector<std::string> arguments = {"cohort", "serve",      "--alone",
+                                        "--port", "0",          "--log-level",
+                                        "error",  "--ready-fd", std::to_string(ready_fd)};
   if (!store.data_dir.empty()) {
     arguments.insert(arguments.end(), {"--data-dir", store.data_dir.string()});
   }

@@ -12,6 +12,8 @@
 #include "cli/config_file.h"
 #include "cli/model_catalog.h"
 #include "cli/model_store.h"
+#include "cli/secret.h"
+#include "cli/speed.h"
 #include "cli/terminal.h"
 
 namespace cohort::cli {
@@ -76,6 +78,13 @@ Result<api::ServeOptions> options_of(const ServeFlags& flags, const StoreOptions
   options.node.name = flags.name;
   options.node.data_dir = open_store(store).data_dir().string();
   options.node.place = !flags.no_worker;
+  if (!flags.alone) {
+    mesh::MeshOptions mesh{.cluster_namespace = flags.cluster_namespace, .port = flags.mesh_port};
+    mesh.peers = flags.peers;
+    COHORT_TRY(mesh.secret, read_secret(flags.secret_file));
+    options.node.mesh = std::move(mesh);
+    options.node.measure_speed = [threads = flags.threads] { return device_speed(threads); };
+  }
   options.node.load.threads = flags.threads;
   options.node.load.kv_type = flags.kv_type;
   options.node.load.math = flags.math;
@@ -96,7 +105,7 @@ Result<int> serve_or_fail(const ServeFlags& flags, const StoreOptions& store) {
   if (!is_loopback(flags.host) && options.api_keys.empty()) {
     log::warn("anyone who reaches {} can use this device: give it --api-key-file", flags.host);
   }
-  return api::serve(std::move(options), model_catalog(store));
+  return api::serve(std::move(options), model_catalog(store, flags.kv_type));
 }
 
 }  // namespace
@@ -105,6 +114,12 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add(command, "host", flags.host, "address the API listens on");
   add(command, "port", flags.port, "its port; 0 takes a free one");
   add(command, "name", flags.name, "what people call this device; default the host's name");
+  add(command, "mesh-port", flags.mesh_port, "port for other devices; 0 takes a free one");
+  add(command, "peer", flags.peers,
+      "HOST[:PORT] of a device that multicast does not reach (repeatable)");
+  add(command, "namespace", flags.cluster_namespace, "only devices of the same one join");
+  add(command, "secret-file", flags.secret_file,
+      "the cluster's secret; default is what 'cohort secret' keeps");
   add(command, "api-key-file", flags.api_key_file,
       "file of keys, one a line; without it the API is open");
   add(command, "threads", flags.threads, "of a runner; 0 = one a core")
@@ -131,6 +146,7 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add(command, "log-level", flags.log_level, "debug, info, warn, error or off");
   add(command, "log-format", flags.log_format, "text or json");
   command.add_option("--ready-fd", flags.ready_fd)->group("");
+  command.add_flag("--alone", flags.alone)->group("");
 }
 
 Result<void> apply_config_file(CLI::App& command) {

@@ -18,6 +18,11 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   uint16_t port = 52415;
   std::string name;
+  uint16_t mesh_port = 52416;
+  std::vector<std::string> peers;
+  std::string cluster_namespace = "default";
+  std::string secret_file;
+  bool alone = false;  // no mesh: for a private device
   std::string api_key_file;
   int32_t threads = 0;
   std::string memory_limit;

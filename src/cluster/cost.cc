@@ -44,7 +44,7 @@ double kv_fraction(const PricedModel& model, double fraction) {
 double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                        const StageWork& work, const Load& load, double rows, bool decode) {
   double slowest = 0;
-  for (const Member& member : stage.members) {
+  for (const StageMember& member : stage.members) {
     const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
     const double kv_bytes = decode ? rows * work.kv_bytes_per_token * load.context / 2 *
                                          kv_fraction(model, member.fraction)
@@ -69,7 +69,7 @@ double hop_seconds(const PricedModel& model, const Topology& topology, const Sta
                    const Stage& to, const Load& load, double rows) {
   const double bytes = rows * model.width * load.wire_bytes;
   double slowest = 0;
-  for (const Member& member : to.members) {
+  for (const StageMember& member : to.members) {
     const int source = from.members.front().device;
     if (source == member.device) continue;
     const LinkFacts& link = topology.link(source, member.device);
@@ -122,14 +122,14 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
   }
 }
 
-double all_reduce_seconds(const Topology& topology, const std::vector<Member>& members,
+double all_reduce_seconds(const Topology& topology, const std::vector<StageMember>& members,
                           double bytes) {
   if (members.size() < 2) return 0;
   double slowest = 0;
-  for (const Member& from : members) {
+  for (const StageMember& from : members) {
     double sending = 0;
     double latency = 0;
-    for (const Member& to : members) {
+    for (const StageMember& to : members) {
       if (from.device == to.device) continue;
       const LinkFacts& link = topology.link(from.device, to.device);
       if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
@@ -141,8 +141,8 @@ double all_reduce_seconds(const Topology& topology, const std::vector<Member>& m
   return slowest;
 }
 
-uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage, const Member& member,
-                             const Load& load) {
+uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage,
+                             const StageMember& member, const Load& load) {
   const StageWork work = work_of(model, stage);
   double bytes = static_cast<double>(work.held_bytes) * member.fraction;
   if (stage.first_layer == 0) bytes += static_cast<double>(model.embedding_bytes);
@@ -157,7 +157,7 @@ Prediction predict(const PricedModel& model, const Topology& topology,
                    const std::vector<Stage>& stages, const Load& load) {
   Prediction prediction;
   for (const Stage& stage : stages) {
-    for (const Member& member : stage.members) {
+    for (const StageMember& member : stage.members) {
       prediction.memory_bytes.push_back(member_memory_bytes(model, stage, member, load));
     }
   }

@@ -81,7 +81,7 @@ struct Topology {
 };
 
 // A rank of a tensor group: which device, and its share of every matrix.
-struct Member {
+struct StageMember {
   int device = 0;
   double fraction = 1;
 };
@@ -90,7 +90,7 @@ struct Member {
 struct Stage {
   int32_t first_layer = 0;
   int32_t last_layer = 0;  // exclusive
-  std::vector<Member> members;
+  std::vector<StageMember> members;
 };
 
 struct Load {              // what is asked of the placement
@@ -114,12 +114,12 @@ inline constexpr int32_t kPrefillChunk = 256;  // rows of a pipelined prefill ch
 
 // Time of an all-reduce of `bytes` between the members: each sends its part to every other at once, and waits for the
 // slowest. Infinite when a pair cannot reach each other.
-double all_reduce_seconds(const Topology& topology, const std::vector<Member>& members,
+double all_reduce_seconds(const Topology& topology, const std::vector<StageMember>& members,
                           double bytes);
 
 // Bytes a member of a stage holds: weights, KV at the load's context and concurrency, activations.
-uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage, const Member& member,
-                             const Load& load);
+uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage,
+                             const StageMember& member, const Load& load);
 
 Prediction predict(const PricedModel& model, const Topology& topology,
                    const std::vector<Stage>& stages, const Load& load);

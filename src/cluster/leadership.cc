@@ -80,6 +80,13 @@ bool is_whole(const InstancePlan& instance, const Devices& devices) {
   return true;
 }
 
+bool all_live(const InstancePlan& instance, const Devices& devices) {
+  const auto ranks = ranks_of(instance);
+  return std::all_of(ranks.begin(), ranks.end(), [&](const RankPlan& rank) {
+    return devices.find(rank.member.device) != devices.end();
+  });
+}
+
 // Which of its members went, in words.
 std::string who_left(const InstancePlan& instance, const Devices& devices) {
   std::string names;
@@ -167,7 +174,7 @@ Result<InstancePlan> place_instance(std::string id, std::string model, const Mod
   for (const Stage& stage : best.stages) {
     StagePlan& out =
         instance.stages.emplace_back(StagePlan{stage.first_layer, stage.last_layer, {}});
-    for (const Member& member : stage.members) {
+    for (const StageMember& member : stage.members) {
       out.members.push_back(
           {topology.devices[static_cast<size_t>(member.device)].id, member.fraction});
     }
@@ -180,7 +187,10 @@ std::optional<PlanDocument> heal(const PlanDocument& plan, const Devices& device
   bool changed = false;
   for (InstancePlan& instance : healed.instances) {
     if (instance.failed || is_whole(instance, devices)) continue;
-    instance = heal_instance(instance, healed, devices);
+    InstancePlan next = heal_instance(instance, healed, devices);
+    // One that only leaves serves on while nobody else can.
+    if (next.failed && all_live(instance, devices)) continue;
+    instance = std::move(next);
     changed = true;
   }
   if (!changed) return std::nullopt;

@@ -266,7 +266,7 @@ std::string memory_error(const Topology& topology, const Placement& placement) {
   uint64_t worst = 0;
   size_t index = 0;
   for (const Stage& stage : placement.stages) {
-    for (const Member& member : stage.members) {
+    for (const StageMember& member : stage.members) {
       const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
       const uint64_t needed = placement.prediction.memory_bytes[index++] + kReserveBytes;
       if (needed <= device.memory_available_bytes) continue;

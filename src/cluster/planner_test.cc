@@ -41,7 +41,7 @@ void expect_covers(const ModelCost& model, const Placement& placement) {
     EXPECT_EQ(stage.first_layer, next);
     next = stage.last_layer;
     double sum = 0;
-    for (const Member& member : stage.members) {
+    for (const StageMember& member : stage.members) {
       sum += member.fraction;
       EXPECT_TRUE(seen.insert(member.device).second) << "a device works in two stages";
     }
@@ -82,7 +82,7 @@ TEST(Planner, AFastAndASlowDeviceFinishTogether) {
   const auto topology = topology_of({device("fast", 8, 45), device("slow", 8, 15)}, 10e-6, 1e9);
   const auto placements = plan(model, topology, wishes).value();
   ASSERT_EQ(placements[0].stages.size(), 1u);
-  for (const Member& member : placements[0].stages[0].members) {
+  for (const StageMember& member : placements[0].stages[0].members) {
     EXPECT_DOUBLE_EQ(member.fraction, member.device == 0 ? 0.75 : 0.25);
   }
 }
@@ -161,7 +161,7 @@ TEST(Planner, UnreachableDevicesAreNeverPutTogether) {
   for (const Placement& placement : placements) {
     for (const Stage& stage : placement.stages) {
       std::set<int> devices;
-      for (const Member& member : stage.members) devices.insert(member.device);
+      for (const StageMember& member : stage.members) devices.insert(member.device);
       EXPECT_FALSE(devices.contains(0) && devices.contains(1));
     }
   }

@@ -21,7 +21,7 @@ int32_t head_steps(const PricedModel& model, size_t ranks) {
 }
 
 bool fits(const PricedModel& model, const Topology& topology, const Stage& stage,
-          const Member& member, const Load& load) {
+          const StageMember& member, const Load& load) {
   return member_memory_bytes(model, stage, member, load) <=
          budget_bytes(topology.devices[static_cast<size_t>(member.device)]);
 }
@@ -33,7 +33,7 @@ int32_t most_steps(const PricedModel& model, const Topology& topology, const Sta
   int32_t high = total;
   while (low < high) {
     const int32_t middle = (low + high + 1) / 2;
-    const Member member{device, static_cast<double>(middle) / total};
+    const StageMember member{device, static_cast<double>(middle) / total};
     if (fits(model, topology, stage, member, load)) {
       low = middle;
     } else {
@@ -124,9 +124,9 @@ std::vector<int32_t> evenly(int32_t layers, const std::vector<GroupRate>& rates)
 
 }  // namespace
 
-std::vector<Member> balance_fractions(const PricedModel& model, const Topology& topology,
-                                      const std::vector<int>& devices, int32_t first_layer,
-                                      int32_t last_layer, const Load& load) {
+std::vector<StageMember> balance_fractions(const PricedModel& model, const Topology& topology,
+                                           const std::vector<int>& devices, int32_t first_layer,
+                                           int32_t last_layer, const Load& load) {
   const int32_t total = head_steps(model, devices.size());
   if (static_cast<size_t>(total) < devices.size()) return {};
   const Stage stage{first_layer, last_layer, {}};
@@ -137,7 +137,7 @@ std::vector<Member> balance_fractions(const PricedModel& model, const Topology& 
     caps.push_back(most_steps(model, topology, stage, device, total, load));
   }
   const std::vector<int32_t> steps = share_steps(total, rates, caps);
-  std::vector<Member> members;
+  std::vector<StageMember> members;
   for (size_t i = 0; i < steps.size(); ++i) {
     members.push_back({devices[i], static_cast<double>(steps[i]) / total});
   }

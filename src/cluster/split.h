@@ -10,9 +10,9 @@ namespace cohort::cluster {
 
 // Shares of a tensor group that let all its members finish together: in proportion to their read rates, less where
 // memory is short, in steps of whole heads. `layers` is the range the group runs. Empty when the group cannot hold it.
-std::vector<Member> balance_fractions(const PricedModel& model, const Topology& topology,
-                                      const std::vector<int>& devices, int32_t first_layer,
-                                      int32_t last_layer, const Load& load);
+std::vector<StageMember> balance_fractions(const PricedModel& model, const Topology& topology,
+                                           const std::vector<int>& devices, int32_t first_layer,
+                                           int32_t last_layer, const Load& load);
 
 enum class Cut {
   kFastestFirst,  // the fastest group takes all it can hold: best for one stream

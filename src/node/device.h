@@ -17,17 +17,25 @@ DeviceMemory device_memory();
 uint64_t own_rss_bytes();
 std::string host_name();
 
-// 32 hex digits, the same at every start: kept in <data_dir>/device-id. With no data_dir, a new one each time.
-Result<std::string> device_id(const std::string& data_dir);
-
-// Whether a model of that size can be loaded beside what runs. `limit_bytes` 0: none but the machine's.
-struct FitQuestion {
-  std::string model;
-  uint64_t weight_bytes = 0;
-  uint64_t placed_bytes = 0;  // of instances that run
-  uint64_t limit_bytes = 0;
-  DeviceMemory memory;
+// Facts that stay while the process runs.
+struct DeviceHardware {
+  std::string system;  // "linux x86_64"
+  std::string cpu;     // its model name
+  int32_t cores = 0;
 };
-Result<void> check_fits(const FitQuestion& question);  // kUnavailable says how much is missing
+DeviceHardware device_hardware();
+
+double temperature_c();     // of the hottest sensor; 0: the OS does not tell
+int32_t battery_percent();  // -1: no battery, or the OS does not tell
+uint64_t disk_available_bytes(const std::string& folder);
+
+// What a runner of this device reaches, as measured (`cohort calibrate`).
+struct DeviceSpeed {
+  double read_gb_per_s = 0;
+  double matmul_gops = 0;
+  std::string instruction_set;
+};
+
+Error leaving();  // what requests get once this device shuts down
 
 }  // namespace cohort::node

@@ -1,9 +1,12 @@
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <limits>
 #include <string>
+
+#include <fmt/format.h>
 
 #include "node/device.h"
 
@@ -47,6 +50,41 @@ DeviceMemory device_memory() {
   }
   apply_container_limit(memory);
   return memory;
+}
+
+DeviceHardware device_hardware() {
+  DeviceHardware hardware;
+  utsname system{};
+  if (::uname(&system) == 0) hardware.system = fmt::format("linux {}", system.machine);
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    if (line.starts_with("processor")) ++hardware.cores;
+    const bool is_model = line.starts_with("model name") || line.starts_with("Model");
+    if (is_model && hardware.cpu.empty()) hardware.cpu = line.substr(colon + 2);
+  }
+  return hardware;
+}
+
+double temperature_c() {
+  double hottest = 0;
+  for (int zone = 0; zone < 16; ++zone) {
+    const uint64_t millidegrees =
+        number_in(fmt::format("/sys/class/thermal/thermal_zone{}/temp", zone));
+    if (millidegrees == kNoLimit) break;
+    hottest = std::max(hottest, static_cast<double>(millidegrees) / 1000);
+  }
+  return hottest;
+}
+
+int32_t battery_percent() {
+  for (int battery = 0; battery < 2; ++battery) {
+    const uint64_t percent =
+        number_in(fmt::format("/sys/class/power_supply/BAT{}/capacity", battery));
+    if (percent <= 100) return static_cast<int32_t>(percent);
+  }
+  return -1;
 }
 
 uint64_t own_rss_bytes() {

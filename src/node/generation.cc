@@ -59,6 +59,16 @@ bool Generation::all_choices_finished() const {
                      [](const Choice& choice) { return choice.finished; });
 }
 
+runner::GenerateRequest Generation::resumed(size_t choice) const {
+  runner::GenerateRequest request = request_;
+  request.choices = 1;
+  request.sampling.seed = *request.sampling.seed + choice;
+  const std::vector<int32_t>& sent = choices_.at(choice).tokens;
+  request.generated.insert(request.generated.end(), sent.begin(), sent.end());
+  request.echo = request.echo && !choices_[choice].started;
+  return request;
+}
+
 void Generation::push(runner::GenerateDelta delta) {
   Choice& choice = choices_.at(static_cast<size_t>(delta.choice));
   choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());

@@ -47,6 +47,8 @@ class Generation {
   const runner::GenerateRequest& request() const { return request_; }
   const std::vector<Choice>& choices() const { return choices_; }
   bool all_choices_finished() const;
+  runner::GenerateRequest resumed(
+      size_t choice) const;  // goes on with that choice from what it has sent
   void set_owner(GenerationOwner* owner) { owner_ = owner; }
   void push(runner::GenerateDelta delta);  // its `choice` is an index of this request's
   void fail(Error error);                  // after the deltas that are there

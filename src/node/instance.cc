@@ -48,11 +48,13 @@ net::Task<void> Instance::run() {
     const std::string how_it_ended = co_await run_runner(**runner);
     runner->reset();
     if (stopping_) break;
-    if (failure_) {
+    const bool others_failed = is_shared() && failure_ && failure_->code == Code::kUnavailable;
+    if (failure_ && !others_failed) {
       become_failed(*failure_);
       break;
     }
-    if (!co_await recover(how_it_ended)) break;
+    std::string what = others_failed ? failure_->message : "the runner " + how_it_ended;
+    if (!co_await recover(std::move(what))) break;
   }
   while (!stopping_) co_await changed_.wait_uncancelled();
   fail_generations({Code::kUnavailable, why_stopping_});
@@ -64,33 +66,66 @@ net::Task<std::string> Instance::run_runner(RunnerProcess& runner) {
   progress_ = {};
   const auto sent = runner.send(runner::FrameType::kLoad, options_.load);
   if (!sent) runner.kill(sent.error().message);
+  if (is_shared()) form();
   std::function<void(const runner::Frame&)> handle = [this](const runner::Frame& frame) {
     on_frame(frame);
   };
   std::string how = co_await runner.run(std::move(handle));
   runner_ = nullptr;
+  if (formation_) co_await formation_->close();
+  formation_.reset();
   stats_ = {};
   co_return how;
 }
 
+// Brings the other ranks up. Whatever goes wrong with one ends our runner, and with it this attempt.
+void Instance::form() {
+  FormationEvents events;
+  events.connect = [this](const runner::ConnectCommand& command) {
+    (void)runner_->send(runner::FrameType::kConnect, command);
+  };
+  events.lost = [this](Error error) {
+    if (!failure_) failure_ = error;
+    runner_->kill(std::move(error.message));
+  };
+  FormationOptions options{.instance = options_.id,
+                           .epoch = options_.epoch,
+                           .model = options_.model.name,
+                           .load = options_.load,
+                           .ranks = options_.ranks};
+  formation_.emplace(executor_, *options_.mesh, std::move(options), std::move(events));
+  formation_->start();
+}
+
 // After a crash: waits as long as the policy says. False: that was one crash too many.
-net::Task<bool> Instance::recover(std::string how_it_ended) {
-  log::warn("instance {} ({}): the runner {}", options_.id, options_.model.name, how_it_ended);
-  blame_crash(how_it_ended);
+net::Task<bool> Instance::recover(std::string what) {
+  log::warn("instance {} ({}): {}", options_.id, options_.model.name, what);
+  if (!failure_) blame_crash(what);  // else another rank is to blame, not a request
+  failure_.reset();
   runs_.clear();
   const auto delay = restart_.on_crash(net::Clock::now());
   if (!delay) {
-    become_failed(
-        {Code::kUnavailable, fmt::format("the runner of model '{}' crashed {} times; at last it {}",
-                                         options_.model.name, restart_.crashes(), how_it_ended)});
+    become_failed({Code::kUnavailable, fmt::format("model '{}' crashed {} times; at last {}",
+                                                   options_.model.name, restart_.crashes(), what)});
     co_return false;
   }
   ++heals_;
-  set_state(InstanceState::kHealing, "the runner " + how_it_ended + "; starting another");
+  set_state(InstanceState::kHealing, what + "; starting anew");
   const net::TimePoint until = net::Clock::now() + *delay;
   while (!stopping_ && co_await changed_.wait_uncancelled(until) != net::Wake::kTimeout) {
   }
+  // Without its devices there is nothing to try: either they come back, or the leader moves this instance.
+  constexpr std::chrono::milliseconds kLookAgain{50};
+  while (!stopping_ && !all_ranks_linked()) {
+    co_await changed_.wait_uncancelled(net::Clock::now() + kLookAgain);
+  }
   co_return true;
+}
+
+bool Instance::all_ranks_linked() const {
+  return std::all_of(options_.ranks.begin(), options_.ranks.end(), [&](const ShardRank& rank) {
+    return rank.rank == 0 || options_.mesh->find(rank.device) != nullptr;
+  });
 }
 
 void Instance::stop(std::string why) {
@@ -135,8 +170,9 @@ void Instance::on_deadline() {
   } else if (runner_ != nullptr && (state_ != InstanceState::kReady || !runs_.empty())) {
     runner_->kill("said nothing for too long");
   } else {
-    log::info("instance {} ({}): unloaded, nobody used it", options_.id, options_.model.name);
-    stop("unloaded, nobody used it");
+    log::info("instance {} ({}): nobody uses it", options_.id, options_.model.name);
+    idle_since_ = net::Clock::now();
+    options_.on_idle();
   }
 }
 
@@ -149,7 +185,6 @@ void Instance::set_state(InstanceState state, std::string reason) {
 
 void Instance::become_failed(Error error) {
   log::error("instance {} ({}) failed: {}", options_.id, options_.model.name, error.message);
-  failed_at_ = net::Clock::now();
   fail_generations(error);
   set_state(InstanceState::kFailed, error.message);
   failure_ = std::move(error);
@@ -163,6 +198,12 @@ void Instance::on_frame(const runner::Frame& frame) {
       if (auto progress = from_json<runner::LoadProgress>(frame.body)) progress_ = *progress;
       break;
     case runner::FrameType::kReady: on_ready(frame); break;
+    case runner::FrameType::kListening:
+      if (formation_) {
+        const auto listening = from_json<runner::Listening>(frame.body);
+        formation_->set_own_port(listening.value_or(runner::Listening{}).port);
+      }
+      break;
     case runner::FrameType::kFailed: {
       const auto failure = from_json<runner::Failure>(frame.body).value_or(runner::Failure{});
       failure_ = Error{code_from_name(failure.code), failure.message};
@@ -255,12 +296,7 @@ void Instance::submit(Generation& generation) {
   if (is_new) return submit_run(generation, generation.request(), 0);
   for (size_t i = 0; i < choices.size(); ++i) {
     if (choices[i].finished) continue;
-    runner::GenerateRequest request = generation.request();
-    request.choices = 1;
-    request.sampling.seed = *request.sampling.seed + i;
-    request.generated = choices[i].tokens;
-    request.echo = request.echo && !choices[i].started;
-    submit_run(generation, std::move(request), static_cast<int32_t>(i));
+    submit_run(generation, generation.resumed(i), static_cast<int32_t>(i));
   }
 }
 
@@ -332,35 +368,67 @@ void Instance::fail_generations(const Error& error) {
   }
 }
 
+std::vector<Generation*> Instance::give_up_requests() {
+  const std::vector<Generation*> all = generations_;
+  for (Generation* generation : all) {
+    withdraw(*generation);
+    generation->set_owner(nullptr);
+  }
+  generations_.clear();
+  return all;
+}
+
 void Instance::blame_crash(const std::string& how) {
   std::set<Generation*> suspects;
   for (const auto& [id, run] : runs_) suspects.insert(run.generation);
   for (Generation* generation : suspects) {
     if (++generation->crashes_without_progress < kMaxCrashesOfOneRequest) continue;
-    generation->fail({Code::kInternal,
-                      fmt::format("the runner crashed {} times over this request; at last it {}",
-                                  kMaxCrashesOfOneRequest, how)});
+    generation->fail(
+        {Code::kInternal, fmt::format("the runner crashed {} times over this request; at last {}",
+                                      kMaxCrashesOfOneRequest, how)});
     finish(*generation);
   }
 }
 
-InstanceStatus Instance::status() const {
-  InstanceStatus status{
-      .id = options_.id, .model = options_.model.name, .state = state_, .reason = reason_};
-  status.progress = progress_;
-  status.ready = ready_;
-  status.stats = stats_;
-  status.weight_bytes = options_.model.weight_bytes;
-  status.requests = generations_.size();
-  status.heals = heals_;
-  status.runner_pid = runner_ != nullptr ? runner_->pid() : 0;
+cluster::ShardDocument Instance::document() const {
+  cluster::ShardDocument document{.instance = options_.id, .epoch = options_.epoch};
+  document.state = state_name(state_);
+  document.reason = reason_;
+  document.layers_loaded = progress_.layers_loaded;
+  document.total_layers = progress_.total_layers;
+  document.weight_bytes = options_.model.weight_bytes;
+  if (ready_) {
+    document.weight_bytes = ready_->weight_bytes;
+    document.kv_bytes = ready_->kv_bytes;
+    document.context_length = ready_->context_length;
+    document.architecture = ready_->architecture;
+    document.backend = ready_->backend;
+    document.load_seconds = ready_->load_seconds;
+    document.rss_bytes = ready_->rss_bytes;
+  }
+  if (stats_.rss_bytes > 0) document.rss_bytes = stats_.rss_bytes;
+  document.requests = static_cast<int32_t>(generations_.size());
+  document.running = stats_.running;
+  document.queued = stats_.queued;
+  document.kv_pages_total = stats_.kv_pages_total;
+  document.kv_pages_used = stats_.kv_pages_used;
+  document.kv_pages_cached = stats_.kv_pages_cached;
+  document.prompt_tokens = stats_.prompt_tokens;
+  document.cached_tokens = stats_.cached_tokens;
+  document.generated_tokens = stats_.generated_tokens;
+  document.restarts = heals_;
+  document.decode_tokens_per_s = decode_tokens_per_s();
+  document.runner_pid = runner_ != nullptr ? runner_->pid() : 0;
+  return document;
+}
+
+double Instance::decode_tokens_per_s() const {
   double tokens = 0, seconds = 0;
   for (const auto& [count, duration] : speeds_) {
     tokens += count;
     seconds += duration;
   }
-  if (seconds > 0) status.decode_tokens_per_s = tokens / seconds;
-  return status;
+  return seconds > 0 ? tokens / seconds : 0;
 }
 
 }  // namespace cohort::node

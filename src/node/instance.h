@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/device_document.h"
 #include "net/task.h"
+#include "node/formation.h"
 #include "node/generation.h"
 #include "node/model_catalog.h"
 #include "node/restart_policy.h"
@@ -29,6 +31,10 @@ struct InstanceOptions {
   std::string id;
   ModelLocation model;
   runner::LoadCommand load;
+  // Of a model that several devices share: its epoch, and all ranks, ours (0) first. Else no ranks.
+  uint64_t epoch = 1;
+  std::vector<ShardRank> ranks;
+  mesh::Mesh* mesh = nullptr;  // with ranks
   std::vector<std::string> runner_command;
   std::chrono::milliseconds idle_unload{600'000};  // without a request; 0: never
   RestartPolicy::Options restart;
@@ -36,21 +42,7 @@ struct InstanceOptions {
   std::chrono::milliseconds busy_silence{120'000};  // working without a word from the runner
   std::chrono::milliseconds stop_grace{5'000};
   std::function<void()> on_change = [] {};  // of state
-};
-
-struct InstanceStatus {
-  std::string id;
-  std::string model;
-  InstanceState state = InstanceState::kLoading;
-  std::string reason;  // of kFailed and kHealing
-  runner::LoadProgress progress;
-  std::optional<runner::ReadyInfo> ready;
-  runner::RunnerStats stats;
-  uint64_t weight_bytes = 0;
-  size_t requests = 0;  // not yet finished
-  int32_t heals = 0;
-  double decode_tokens_per_s = 0;  // of one stream, over the last few answers; 0: none yet
-  int32_t runner_pid = 0;
+  std::function<void()> on_idle = [] {};    // for idle_unload: time to go
 };
 
 class Instance final : public GenerationOwner {
@@ -62,14 +54,18 @@ class Instance final : public GenerationOwner {
   net::Task<void> run();
   void stop(std::string why);  // ends requests with `why`, then the runner
 
+  // All requests, withdrawn from the runner and without an owner: for whoever goes on with them elsewhere.
+  std::vector<Generation*> give_up_requests();
+
   // Takes the generation on: now, or when the runner is ready. kResourceExhausted: too many wait; kUnavailable: failed.
   Result<void> accept(Generation& generation);
 
-  InstanceStatus status() const;
+  cluster::ShardDocument document() const;  // of rank 0
+  InstanceState state() const { return state_; }
+  size_t requests() const { return generations_.size(); }  // not yet finished
   const InstanceOptions& options() const { return options_; }
   bool stopping() const { return stopping_; }
   net::TimePoint last_token_at() const { return last_token_at_; }
-  net::TimePoint failed_at() const { return failed_at_; }
 
   void on_dropped(Generation& generation) override;
   void on_drained(Generation& generation) override;
@@ -83,7 +79,10 @@ class Instance final : public GenerationOwner {
 
   net::Task<void> watch();
   net::Task<std::string> run_runner(RunnerProcess& runner);
-  net::Task<bool> recover(std::string how_it_ended);
+  net::Task<bool> recover(std::string what);
+  bool all_ranks_linked() const;
+  void form();
+  bool is_shared() const { return !options_.ranks.empty(); }
   net::TimePoint next_deadline() const;
   void on_deadline();
   void set_state(InstanceState state, std::string reason);
@@ -101,19 +100,20 @@ class Instance final : public GenerationOwner {
   void fail_generations(const Error& error);
   void blame_crash(const std::string& how);
   void record_speed(const runner::GenerateDelta& last);
+  double decode_tokens_per_s() const;  // of one stream, over the last few answers; 0: none yet
 
   net::Executor executor_;
   const InstanceOptions options_;
   InstanceState state_ = InstanceState::kLoading;
   std::string reason_;
-  std::optional<Error> failure_;  // what the runner itself gave as the reason
+  std::optional<Error> failure_;  // what the runner itself, or another rank, gave as the reason
+  std::optional<Formation> formation_;
   bool stopping_ = false;
   std::string why_stopping_;
   net::TimePoint stop_deadline_ = net::kNever;
   net::TimePoint idle_since_ = net::Clock::now();
   net::TimePoint last_submit_at_;
   net::TimePoint last_token_at_;
-  net::TimePoint failed_at_;
   RestartPolicy restart_;
   RunnerProcess* runner_ = nullptr;  // in the frame of run()
   runner::LoadProgress progress_;

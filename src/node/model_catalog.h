@@ -8,14 +8,17 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/cost.h"
 
 namespace cohort::node {
 
 struct ModelLocation {
-  std::string name;  // the one true name; several names may lead here
+  std::string
+      name;  // the one true name, which other devices understand too; several names may lead here
   std::string
       source;  // for the runner: a folder or file, or "demo" for the model inside the binary
   uint64_t weight_bytes = 0;
+  cluster::ModelCost cost;
 };
 
 struct ModelListing {
@@ -31,8 +34,5 @@ struct ModelCatalog {
   std::function<Result<ModelLocation>(const std::string& name, std::stop_token stop)> resolve;
   std::function<std::vector<ModelListing>()> list;  // what is on this device
 };
-
-// The built-in model, and folders with a config.json in them: a device without a hub.
-ModelCatalog builtin_catalog();
 
 }  // namespace cohort::node

@@ -1,23 +1,32 @@
-// The daemon's heart on one device: which models are placed, and who generates for whom. Loop thread only.
+// The daemon's heart: takes requests, finds or has placed the instance that answers them, and runs the shards that the plan
+// gives this device. Loop thread only.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "net/blocking_pool.h"
 #include "net/task.h"
+#include "node/cluster.h"
 #include "node/device.h"
 #include "node/generation.h"
 #include "node/instance.h"
 #include "node/model_catalog.h"
+#include "node/parking.h"
+#include "node/placement.h"
+#include "node/remote_generation.h"
+#include "node/shard_host.h"
 
 namespace cohort::node {
 
@@ -29,25 +38,56 @@ struct NodeOptions {
   uint64_t memory_limit_bytes = 0;          // of all instances together; 0: the machine's
   std::chrono::milliseconds idle_unload{600'000};
   RestartPolicy::Options restart;
-  bool place = true;  // false: this device places nothing (--no-worker)
+  bool place = true;  // false: this device takes no shards (--no-worker)
+  std::optional<mesh::MeshOptions>
+      mesh;  // none: this device stays alone. Its identity and name are filled in
+  std::function<DeviceSpeed()> measure_speed;  // called once, on another thread; none: unknown
+  std::chrono::milliseconds heal_timeout{
+      120'000};  // a stream waits so long for its instance to come back
 };
 
 struct PlaceWish {
   std::string model;
-  int32_t context_length = 0;  // 0: what memory and the model allow
-  int32_t concurrency = 0;     // requests at once; 0: the default
+  cluster::InstanceWishes wishes;
+};
+
+struct MemberStatus {
+  std::string device, device_name;
+  int32_t rank = 0;
+  int32_t first_layer = 0, last_layer = 0;  // exclusive
+  double fraction = 1;
+};
+
+struct InstanceStatus {
+  std::string id;
+  std::string model;
+  std::string sharding;
+  std::string state;   // loading | ready | healing | failed
+  std::string reason;  // of failed and healing
+  std::string why;     // why it was placed so
+  std::vector<MemberStatus> members;
+  cluster::PredictionPlan predicted;
+  int32_t heals = 0;             // by moving shards, and by starting a crashed runner again
+  cluster::ShardDocument shard;  // of rank 0: sizes, counters, speed
 };
 
 struct DeviceStatus {
-  std::string id;
-  std::string name;
-  DeviceMemory memory;
-  uint64_t rss_bytes = 0;
+  cluster::DeviceDocument facts;
+  std::string state;  // alive | suspect | dead
+  bool self = false, leader = false;
 };
+
+// A placement of a model that was asked about, with the devices its indices mean.
+struct PlanAnswer {
+  cluster::Topology topology;
+  std::vector<cluster::Placement> placements;  // best first
+};
+
+// The plan's cut as a runner is told it.
+runner::GroupLayout layout_of(const cluster::InstancePlan& plan);
 
 class Node {
  public:
-  static constexpr size_t kMaxInstances = 32;
   static constexpr std::chrono::seconds kTokenProof{
       60};  // a token younger than that proves readiness
   static constexpr std::chrono::seconds kFailedRetry{
@@ -66,46 +106,94 @@ class Node {
   net::Task<Result<InstanceStatus>> place(PlaceWish wish, bool wait);
   // By id, or all instances of a model; returns when they have ended. kNotFound.
   net::Task<Result<std::vector<std::string>>> stop(std::string instance_or_model);
+  net::Task<Result<PlanAnswer>> plan(PlaceWish wish);
 
   std::vector<InstanceStatus> instances() const;
   std::vector<DeviceStatus> devices() const;
-  const std::string& device_id() const { return device_id_; }
+  const Cluster& cluster() const { return *cluster_; }
+  const std::string& device_id() const { return cluster_->id(); }
   net::Task<std::vector<ModelListing>> models();
   net::BlockingPool& blocking_pool() { return pool_; }
+  net::Notification& changed() { return changed_; }  // instances, devices
 
   // A token came lately, or comes now.
   net::Task<Result<void>> prove_ready();
 
-  // From now on requests are refused; returns when none runs, or at the deadline.
+  // From now on requests are refused and shards move to other devices; returns when none runs here, or at the deadline.
   net::Task<void> drain(net::TimePoint deadline);
-  net::Task<void> close();  // stops all instances
+  net::Task<void> close();  // ends all that runs here, and leaves the cluster
   bool draining() const { return draining_; }
 
  private:
-  class Placement;
+  Node(net::Executor executor, NodeOptions options, ModelCatalog catalog);
+  Result<void> join_cluster();
 
-  Node(net::Executor executor, NodeOptions options, ModelCatalog catalog, std::string device_id);
-  Instance* find(const std::string& name);
-  Placement& placement_of(const PlaceWish& wish);
-  net::Task<void> run_placement(Placement& placement);
-  net::Task<void> run_instance(std::list<Instance>::iterator instance);
-  Result<Instance*> create_instance(ModelLocation location, const PlaceWish& wish);
-  Result<void> check_room(const ModelLocation& location) const;
-  uint64_t placed_bytes() const;
+  // Requests.
+  size_t queue_limit() const;
+  void dispatch(Generation& generation, const cluster::InstancePlan& plan);
+  bool can_dispatch(const cluster::InstancePlan& plan);
+  void park(Generation& generation, const std::string& instance, Error why);
+  net::Task<void> watch_parking();
+  net::Task<void> measure_speed();
+  void retry_parked();
+  const cluster::InstancePlan* find(const std::string& model);
+  Instance* instance_here(const cluster::InstancePlan& plan);
+  const Instance* instance_here(const cluster::InstancePlan& plan) const;
+  net::Task<void> run_remote(std::list<RemoteGeneration>::iterator remote, std::string instance);
+  Result<std::unique_ptr<Generation>> generate_for_peer(const std::string& instance,
+                                                        runner::GenerateRequest request);
+  void on_stream(std::unique_ptr<mesh::Stream> stream);
   size_t requests() const;
+
+  // Placing.
+  Placement& placement_of(const PlaceWish& wish);
+  net::Task<void> run_placement(std::list<Placement>::iterator placement, PlaceWish wish);
+  net::Task<Result<ModelLocation>> look_up(std::string name);
+  net::Task<Result<std::string>> place_named(PlaceWish wish, bool reuse);
+  std::string true_name(const std::string& name) const;
+  bool any_left(const std::vector<std::string>& instances) const;
+  void remove_instance(const std::string& id);
+
+  // What the plan gives this device.
+  void on_cluster_changed();
+  void reconcile();
+  void start_instance(const cluster::InstancePlan& plan);
+  net::Task<void> bring_up(std::string id, std::string model);
+  InstanceOptions instance_options(const cluster::InstancePlan& plan, ModelLocation location);
+  net::Task<void> run_instance(std::list<Instance>::iterator instance);
+  runner::LoadCommand localize(runner::LoadCommand load) const;
+  uint64_t held_bytes() const;
+  bool is_needed() const;
+
+  // What is said of it.
+  std::vector<cluster::ShardDocument> shards_here() const;
+  void describe(cluster::DeviceDocument& self) const;
+  InstanceStatus status_of(const cluster::InstancePlan& plan) const;
+  Code failure_code(const cluster::InstancePlan& plan) const;
+  std::string device_name(const std::string& id) const;
+  bool busy() const;
 
   net::Executor executor_;
   const NodeOptions options_;
   const ModelCatalog catalog_;
-  const std::string device_id_;
-  bool draining_ = false;
+  DeviceSpeed speed_;
+  bool draining_ = false, closing_ = false;
   std::stop_source stop_resolving_;
-  std::list<Instance> instances_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<ShardHost> shard_host_;    // with a mesh
+  std::list<Instance> instances_;            // those this device drives
+  std::set<std::string> starting_;           // instances whose model is looked up
+  std::map<std::string, Error> unresolved_;  // instances whose model this device cannot have
+  std::set<std::string> ending_;             // instances the leader is asked to end
+  std::map<std::string, net::TimePoint> failed_since_;
+  std::list<RemoteGeneration> remotes_;  // those other devices work on
+  Parking parking_;
   std::map<std::string, std::string> true_names_;  // what users asked for -> ModelLocation::name
   std::list<Placement> placements_;                // under way
-  net::Notification changed_;                      // instances_, placements_
+  net::Notification changed_;
   net::BlockingPool pool_;
-  net::TaskGroup tasks_;
+  net::TaskGroup tasks_;       // end by themselves once their instances do
+  net::TaskGroup background_;  // cancelled at the end
 };
 
 }  // namespace cohort::node

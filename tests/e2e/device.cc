@@ -119,6 +119,10 @@ Device::Device(const std::vector<std::string>& more_arguments) : folder_(fresh_f
                                         "0",
                                         "--data-dir",
                                         folder_.string(),
+                                        "--mesh-port",
+                                        "0",
+                                        "--namespace",
+                                        folder_.filename().string(),  // no other test's device
                                         "--ready-fd",
                                         std::to_string(ready.write_end)};
   arguments.insert(arguments.end(), more_arguments.begin(), more_arguments.end());

@@ -128,6 +128,8 @@ class FakeRunner {
 
   void on_frame(const Frame& frame) {
     if (frame.type == FrameType::kLoad) return load(from_json<LoadCommand>(frame.body).value());
+    if (frame.type == FrameType::kConnect)
+      return connect(from_json<ConnectCommand>(frame.body).value());
     if (frame.type == FrameType::kCancel) {
       const auto id = from_json<RequestRef>(frame.body)->id;
       jobs_.remove_if([&](const Job& job) { return job.request.id == id; });
@@ -150,6 +152,22 @@ class FakeRunner {
       ::_exit(0);
     }
     send(FrameType::kProgress, LoadProgress{.layers_loaded = 2, .total_layers = 2});
+    if (!command.group) return become_ready();
+    ranks_ = 0;
+    for (const StageLayout& stage : command.group->stages) ranks_ += stage.ranks.size();
+    send(FrameType::kListening, Listening{.port = static_cast<uint16_t>(1000 + command.rank)});
+  }
+
+  // The others' addresses must be complete; nobody is really called.
+  void connect(const ConnectCommand& command) {
+    if (command.key.size() != 64 || command.ranks.size() + 1 != ranks_) ::_exit(kCrashed);
+    for (const RankAddress& rank : command.ranks) {
+      if (rank.port != 1000 + rank.rank || rank.host.empty()) ::_exit(kCrashed);
+    }
+    become_ready();
+  }
+
+  void become_ready() {
     send(FrameType::kReady,
          ReadyInfo{.architecture = "fake", .backend = "cpu: none", .context_length = 4096});
   }
@@ -201,6 +219,7 @@ class FakeRunner {
   FrameDecoder decoder_;
   std::list<Job> jobs_;
   int32_t sent_running_ = 0;
+  size_t ranks_ = 1;
 };
 
 }  // namespace

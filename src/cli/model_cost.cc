@@ -1,0 +1,138 @@
+#include "cli/model_cost.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace cohort::cli {
+namespace {
+
+// The keys of config.json that decide; families differ in the names of the expert counts.
+struct CostConfig {
+  int32_t hidden_size = 0;
+  int32_t num_hidden_layers = 0;
+  int32_t num_attention_heads = 0;
+  std::optional<int32_t> num_key_value_heads, head_dim, kv_lora_rank, qk_rope_head_dim;
+  std::optional<int32_t> num_experts, n_routed_experts, num_local_experts;
+  std::optional<int32_t> num_experts_per_tok, experts_per_token;
+  int32_t max_position_embeddings = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("hidden_size", hidden_size);
+    visit("num_hidden_layers", num_hidden_layers);
+    visit("num_attention_heads", num_attention_heads);
+    visit("num_key_value_heads", num_key_value_heads);
+    visit("head_dim", head_dim);
+    visit("kv_lora_rank", kv_lora_rank);
+    visit("qk_rope_head_dim", qk_rope_head_dim);
+    visit("num_experts", num_experts);
+    visit("n_routed_experts", n_routed_experts);
+    visit("num_local_experts", num_local_experts);
+    visit("num_experts_per_tok", num_experts_per_tok);
+    visit("experts_per_token", experts_per_token);
+    visit("max_position_embeddings", max_position_embeddings);
+  }
+
+  // The share of the routed experts that a token meets.
+  double routed_fraction() const {
+    const int32_t experts =
+        num_experts.value_or(n_routed_experts.value_or(num_local_experts.value_or(0)));
+    const int32_t chosen = num_experts_per_tok.value_or(experts_per_token.value_or(0));
+    return experts > 0 && chosen > 0 ? std::min(1.0, static_cast<double>(chosen) / experts) : 1.0;
+  }
+};
+
+double bytes_of_kv_value(std::string_view kv_type) {
+  if (kv_type == "f32") return 4;
+  if (kv_type == "q8") return 1.0625;  // a scale of two bytes for 32 values
+  return 2;
+}
+
+// One position of one layer. Latent attention keeps one compressed row for all heads.
+uint64_t kv_bytes_per_token(const CostConfig& config, std::string_view kv_type) {
+  double values = 0;
+  if (config.kv_lora_rank.value_or(0) > 0) {
+    values = *config.kv_lora_rank + config.qk_rope_head_dim.value_or(0);
+  } else {
+    const int32_t heads = std::max(1, config.num_attention_heads);
+    values = 2.0 * config.num_key_value_heads.value_or(heads) *
+             config.head_dim.value_or(config.hidden_size / heads);
+  }
+  return static_cast<uint64_t>(values * bytes_of_kv_value(kv_type));
+}
+
+// The number between "layers." and the next dot.
+std::optional<size_t> layer_of(std::string_view name) {
+  constexpr std::string_view kMark = "layers.";
+  const size_t mark = name.find(kMark);
+  if (mark == std::string_view::npos) return std::nullopt;
+  size_t layer = 0;
+  const char* begin = name.data() + mark + kMark.size();
+  const auto [end, status] = std::from_chars(begin, name.data() + name.size(), layer);
+  return status == std::errc() ? std::optional(layer) : std::nullopt;
+}
+
+// Multiply-adds count two. A packed word holds several weights; their count is that of the matrix it was made of.
+double operations_of(const formats::Checkpoint& checkpoint, std::string_view name,
+                     const TensorView& tensor) {
+  constexpr std::string_view kWeight = ".weight";
+  if (tensor.shape.rank() < 2) return 0;
+  if (!name.ends_with(kWeight)) return 0;
+  const auto matrix = checkpoint.matrix(name.substr(0, name.size() - kWeight.size()));
+  if (matrix) {
+    const int64_t experts = std::max<int64_t>(1, matrix->experts);
+    return 2.0 * static_cast<double>(experts * matrix->rows * matrix->columns);
+  }
+  return 2.0 * static_cast<double>(tensor.shape.elements());
+}
+
+}  // namespace
+
+Result<cluster::ModelCost> model_cost(const formats::Checkpoint& checkpoint,
+                                      std::string_view kv_type) {
+  const Json& whole = checkpoint.config();
+  const auto text = whole.find("text_config");
+  COHORT_TRY(const CostConfig config,
+             from_json<CostConfig>(text != whole.end() && text->is_object() ? *text : whole));
+  if (config.num_hidden_layers <= 0 || config.num_hidden_layers > 4096) {
+    return fail(Code::kUnsupported, "config.json: num_hidden_layers is {}",
+                config.num_hidden_layers);
+  }
+  cluster::ModelCost cost{.width = config.hidden_size, .heads = config.num_attention_heads};
+  const bool latent = config.kv_lora_rank.value_or(0) > 0;
+  cost.kv_heads = latent ? 1 : config.num_key_value_heads.value_or(config.num_attention_heads);
+  cost.max_positions = config.max_position_embeddings;
+  cost.layers.resize(static_cast<size_t>(config.num_hidden_layers));
+  uint64_t head_bytes = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const TensorView& tensor = *checkpoint.find(name);
+    const uint64_t size_bytes = tensor.size_bytes();
+    const double operations = operations_of(checkpoint, name, tensor);
+    const auto layer = layer_of(name);
+    if (layer && *layer < cost.layers.size()) {
+      const bool routed = name.find(".experts.") != std::string::npos ||
+                          name.find(".switch_mlp.") != std::string::npos;
+      const double share = routed ? config.routed_fraction() : 1.0;
+      cluster::LayerCost& sum = cost.layers[*layer];
+      sum.weight_bytes += size_bytes;
+      sum.touched_bytes += static_cast<uint64_t>(static_cast<double>(size_bytes) * share);
+      sum.operations += operations * share;
+    } else if (name.find("embed") != std::string::npos) {
+      cost.embedding_bytes += size_bytes;
+      if (cost.head_operations == 0) cost.head_operations = operations;
+    } else {
+      head_bytes += size_bytes;
+      if (operations > 0) cost.head_operations = operations;
+    }
+  }
+  cost.head_bytes = std::max(head_bytes, checkpoint.find("lm_head.weight") != nullptr
+                                             ? head_bytes
+                                             : cost.embedding_bytes);  // tied
+  for (cluster::LayerCost& layer : cost.layers) {
+    layer.kv_bytes_per_token = kv_bytes_per_token(config, kv_type);
+  }
+  return cost;
+}
+
+}  // namespace cohort::cli

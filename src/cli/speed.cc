@@ -1,0 +1,118 @@
+#include "cli/speed.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <system_error>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "net/child_process.h"
+
+namespace cohort::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What was measured, and on what.
+struct Record {
+  std::string cpu, version;
+  int32_t threads = 0;
+  double read_gb_per_s = 0, matmul_gops = 0;
+  std::string instruction_set;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("cpu", cpu);
+    visit("version", version);
+    visit("threads", threads);
+    visit("read_gb_per_s", read_gb_per_s);
+    visit("matmul_gops", matmul_gops);
+    visit("instruction_set", instruction_set);
+  }
+};
+
+fs::path cache_dir() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "cohort";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache" / "cohort" : fs::path();
+}
+
+// Held while measuring, so that several devices of one machine measure one after the other, and the later ones not at all.
+class Lock {
+ public:
+  explicit Lock(const fs::path& path)
+      : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    if (fd_ >= 0) ::flock(fd_, LOCK_EX);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  ~Lock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  int fd_;
+};
+
+Result<Record> read_record(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  COHORT_TRY(const Json json, parse_json(text.str()));
+  return from_json<Record>(json);
+}
+
+// The last line the child prints.
+Result<Record> measure(int32_t threads) {
+  const std::string command = fmt::format("'{}' calibrate --json --threads {} 2>/dev/null",
+                                          net::self_executable(), threads);
+  std::unique_ptr<FILE, int (*)(FILE*)> child(::popen(command.c_str(), "r"), ::pclose);
+  if (!child) return fail(Code::kUnavailable, "it cannot be started");
+  std::string text;
+  char buffer[4096];
+  while (text.size() < (64u << 10) && std::fgets(buffer, sizeof buffer, child.get()) != nullptr)
+    text += buffer;
+  COHORT_TRY(const Json json, parse_json(text));
+  return from_json<Record>(json);
+}
+
+node::DeviceSpeed to_speed(const Record& record) {
+  return {record.read_gb_per_s, record.matmul_gops, record.instruction_set};
+}
+
+}  // namespace
+
+node::DeviceSpeed device_speed(int32_t threads) {
+  const fs::path folder = cache_dir();
+  std::error_code error;
+  if (!folder.empty()) fs::create_directories(folder, error);
+  const fs::path path = folder / fmt::format("speed-{}.json", threads);
+  const Lock lock(folder / "speed.lock");
+  const std::string cpu = node::device_hardware().cpu;
+  const Result<Record> kept = read_record(path);
+  if (kept && kept->cpu == cpu && kept->version == COHORT_VERSION && kept->threads == threads)
+    return to_speed(*kept);
+  Result<Record> measured = measure(threads);
+  if (!measured) {
+    log::warn("the speed of this device could not be measured: {}", measured.error().message);
+    return {};
+  }
+  measured->cpu = cpu;
+  measured->version = COHORT_VERSION;
+  measured->threads = threads;
+  const fs::path temporary = fmt::format("{}.{}", path.string(), ::getpid());
+  std::ofstream(temporary) << dump_json(to_json(*measured)) << "\n";
+  fs::rename(temporary, path, error);
+  return to_speed(*measured);
+}
+
+}  // namespace cohort::cli

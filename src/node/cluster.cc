@@ -1,0 +1,313 @@
+#include "node/cluster.h"
+
+#include <algorithm>
+#include <random>
+
+#include "base/json.h"
+#include "base/log.h"
+
+namespace cohort::node {
+namespace {
+
+constexpr const char* kCallStream = "call";
+constexpr std::chrono::milliseconds kLeaderPoll{50};
+
+struct PlaceCall {
+  std::string method = "place";
+  std::string model;
+  cluster::ModelCost cost;
+  cluster::InstanceWishes wishes;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("method", method);
+    visit("model", model);
+    visit("cost", cost);
+    visit("wishes", wishes);
+  }
+};
+
+struct PlaceReply {
+  std::string instance;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("instance", instance);
+  }
+};
+
+struct StopCall {
+  std::string method = "stop";
+  std::vector<std::string> instances;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("method", method);
+    visit("instances", instances);
+  }
+};
+
+struct CallReply {
+  std::optional<Json> result;
+  std::optional<runner::Failure> failure;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("result", result);
+    visit("failure", failure);
+  }
+};
+
+std::string new_instance_id() {
+  std::random_device random;
+  return fmt::format("{:08x}", random());
+}
+
+int64_t unix_ms_of(net::TimePoint when) {
+  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - when);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             (std::chrono::system_clock::now() - age).time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, ClusterOptions options,
+                                                 ClusterEvents events) {
+  std::unique_ptr<Cluster> cluster(new Cluster(executor, std::move(events)));
+  const bool alone = !options.mesh;
+  std::string id = alone ? options.id : options.mesh->identity.id();
+  cluster->self_.id = id;
+  cluster->self_.name = options.name;
+  if (!alone) {
+    COHORT_TRY(cluster->mesh_,
+               mesh::Mesh::create(executor, std::move(*options.mesh), cluster->mesh_events()));
+  }
+  ClusterShell::Outward outward;
+  outward.send = [raw = cluster.get()](const std::string& device, std::string message) {
+    if (raw->mesh_) raw->mesh_->send(device, std::move(message));
+  };
+  outward.changed = [raw = cluster.get()] {
+    raw->lead();
+    raw->events_.changed();
+  };
+  cluster->shell_ = std::make_unique<ClusterShell>(
+      cluster::Identity{std::move(id), options.boot_unix_ms}, alone, std::move(outward));
+  cluster->tasks_.spawn(cluster->tick());
+  return cluster;
+}
+
+Cluster::~Cluster() = default;
+
+mesh::MeshEvents Cluster::mesh_events() {
+  mesh::MeshEvents events;
+  events.link_up = [this](const mesh::Peer& peer) {
+    log::info("device {} ({}) is here, over {}", peer.name, peer.id.substr(0, 8), peer.address);
+    shell_->link_up(peer.id);
+    publish();
+  };
+  events.link_lost = [this](const std::string& peer, const std::string& why) {
+    const auto known = shell_->devices().find(peer);
+    log::info("device {} is gone: {}", known != shell_->devices().end() ? known->second.name : peer,
+              why);
+    shell_->link_lost(peer);
+    publish();
+  };
+  events.message = [this](const std::string& peer, std::string message) {
+    shell_->receive(peer, std::move(message));
+    shell_->step();
+  };
+  events.stream = [this](std::unique_ptr<mesh::Stream> stream) { on_stream(std::move(stream)); };
+  events.measured = [this](const std::string&) { dirty_ = true; };
+  events.busy = [this] { return events_.busy(); };
+  return events;
+}
+
+void Cluster::on_stream(std::unique_ptr<mesh::Stream> stream) {
+  if (stream->purpose() == kCallStream) return tasks_.spawn(serve_call(std::move(stream)));
+  events_.stream(std::move(stream));
+}
+
+net::Task<void> Cluster::tick() {
+  net::TimePoint next = net::Clock::now();
+  for (;;) {
+    const bool is_due = net::Clock::now() >= next_facts_;
+    if (dirty_ || is_due) {
+      publish();
+    } else {
+      shell_->step();
+    }
+    next = std::max(next + ClusterShell::kTick, net::Clock::now());
+    if (co_await net::sleep_until(next) == net::Wake::kCancelled) co_return;
+  }
+}
+
+void Cluster::publish() {
+  dirty_ = false;
+  next_facts_ =
+      net::Clock::now() + (events_.busy() ? std::chrono::seconds(kBusyInterval) : kFactsInterval);
+  events_.describe(self_);
+  fill_links(self_);
+  if (auto orphans = shell_->take_superseded()) self_.orphans = dump_json(to_json(*orphans));
+  if (shell_->leads()) self_.orphans.clear();
+  shell_->publish(self_);
+}
+
+void Cluster::fill_links(cluster::DeviceDocument& self) const {
+  self.links.clear();
+  if (!mesh_) return;
+  const std::vector<mesh::LinkStatus> measured = mesh_->links();
+  for (const mesh::Peer& peer : mesh_->peers()) {
+    cluster::LinkDocument document{.peer = peer.id, .address = peer.address};
+    const auto link = std::find_if(measured.begin(), measured.end(),
+                                   [&](const auto& status) { return status.peer == peer.id; });
+    if (link != measured.end()) {
+      document.kind = link->kind;
+      document.rtt_us_p50 = link->round_trip_p50_s * 1e6;
+      document.rtt_us_p99 = link->round_trip_p99_s * 1e6;
+      document.bandwidth_mbit_per_s = link->bytes_per_s * 8 / 1e6;
+      if (link->bytes_per_s > 0) document.measured_unix_ms = unix_ms_of(link->measured_at);
+    }
+    self.links.push_back(std::move(document));
+  }
+}
+
+// --- leading
+
+void Cluster::lead() {
+  if (leading_ || !shell_->leads()) return;
+  leading_ = true;  // what is published below comes back here
+  for (const auto& [id, device] : shell_->devices()) {
+    if (device.orphans.empty()) continue;
+    const auto json = parse_json(device.orphans);
+    const auto orphans = json ? from_json<cluster::PlanDocument>(*json)
+                              : Result<cluster::PlanDocument>(tl::unexpected(json.error()));
+    const auto adopted = orphans ? cluster::adopt(plan(), *orphans) : std::nullopt;
+    if (adopted) shell_->publish(*adopted);
+  }
+  if (const auto healed = cluster::heal(plan(), devices())) {
+    for (const cluster::InstancePlan& instance : healed->instances) {
+      const cluster::InstancePlan* before = plan().find(instance.id);
+      if (before == nullptr || before->epoch == instance.epoch) continue;
+      log::info("instance {} ({}): {}", instance.id, instance.model,
+                instance.failed ? instance.reason : "placed anew: " + instance.reason);
+    }
+    shell_->publish(*healed);
+  }
+  leading_ = false;
+}
+
+Result<std::string> Cluster::place_here(const std::string& model, const cluster::ModelCost& cost,
+                                        const cluster::InstanceWishes& wishes) {
+  if (plan().instances.size() >= kMaxInstances) {
+    return fail(Code::kUnavailable, "{} instances run already; stop one", plan().instances.size());
+  }
+  publish();  // with the memory that is free now
+  COHORT_TRY(cluster::InstancePlan instance,
+             cluster::place_instance(new_instance_id(), model, cost, wishes,
+                                     cluster::topology_of(devices(), plan())));
+  const std::string id = instance.id;
+  log::info("instance {}: placing {} ({}): {}", id, model, instance.sharding, instance.reason);
+  cluster::PlanDocument next = plan();
+  next.instances.push_back(std::move(instance));
+  shell_->publish(next);
+  return id;
+}
+
+void Cluster::stop_here(const std::vector<std::string>& instances) {
+  cluster::PlanDocument next = plan();
+  const auto removed = std::erase_if(next.instances, [&](const cluster::InstancePlan& instance) {
+    return std::find(instances.begin(), instances.end(), instance.id) != instances.end();
+  });
+  if (removed > 0) shell_->publish(next);
+}
+
+Result<std::vector<cluster::Placement>> Cluster::placements(const cluster::ModelCost& cost,
+                                                            const cluster::InstanceWishes& wishes,
+                                                            cluster::Topology& topology) const {
+  topology = cluster::topology_of(devices(), plan());
+  return cluster::placements_of(cost, wishes, topology);
+}
+
+// --- calls
+
+net::Task<Result<std::string>> Cluster::place(std::string model, cluster::ModelCost cost,
+                                              cluster::InstanceWishes wishes) {
+  PlaceCall call;
+  call.model = std::move(model);
+  call.cost = std::move(cost);
+  call.wishes = std::move(wishes);
+  Json json = to_json(call);
+  COHORT_CO_TRY(const Json result, co_await call_leader(std::move(json)));
+  COHORT_CO_TRY(PlaceReply reply, from_json<PlaceReply>(result));
+  co_return std::move(reply.instance);
+}
+
+net::Task<Result<void>> Cluster::stop(std::vector<std::string> instances) {
+  StopCall call;
+  call.instances = std::move(instances);
+  Json json = to_json(call);
+  COHORT_CO_TRY_VOID(co_await call_leader(std::move(json)));
+  co_return Result<void>{};
+}
+
+Result<Json> Cluster::answer_call(const Json& call) {
+  COHORT_TRY(const StopCall known, from_json<StopCall>(call));
+  const std::string& method = known.method;
+  if (!shell_->leads()) return fail(Code::kUnavailable, "this device does not lead (any more)");
+  if (method == "place") {
+    COHORT_TRY(const PlaceCall place, from_json<PlaceCall>(call));
+    COHORT_TRY(std::string id, place_here(place.model, place.cost, place.wishes));
+    return to_json(PlaceReply{std::move(id)});
+  }
+  if (method == "stop") {
+    stop_here(known.instances);
+    return Json::object();
+  }
+  return fail(Code::kUnsupported, "the leader knows no call '{}'; it may be an older version",
+              method);
+}
+
+net::Task<void> Cluster::serve_call(std::unique_ptr<mesh::Stream> stream) {
+  const auto deadline = net::Clock::now() + kCallTimeout;
+  const auto received = co_await stream->read(deadline);
+  if (!received || !*received) co_return;
+  const auto call = parse_json(**received);
+  const auto answer = call ? answer_call(*call) : call;
+  CallReply reply;
+  if (answer) {
+    reply.result = *answer;
+  } else {
+    reply.failure =
+        runner::Failure{std::string(code_name(answer.error().code)), answer.error().message};
+  }
+  std::string text = dump_json(to_json(reply));
+  co_await stream->write(std::move(text), deadline);
+  stream->close();
+}
+
+net::Task<Result<Json>> Cluster::call_leader(Json call) {
+  const auto deadline = net::Clock::now() + kCallTimeout;
+  while (!shell_->leader() || (!shell_->leads() && !mesh_->find(*shell_->leader()))) {
+    if (net::Clock::now() >= deadline)
+      co_return fail(Code::kUnavailable, "no device leads the cluster");
+    if (co_await net::sleep_until(net::Clock::now() + kLeaderPoll) == net::Wake::kCancelled)
+      co_return fail(Code::kCancelled, "cancelled");
+  }
+  if (shell_->leads()) co_return answer_call(call);
+  COHORT_CO_TRY(const auto stream, mesh_->open_stream(*shell_->leader(), kCallStream));
+  std::string text = dump_json(call);
+  COHORT_CO_TRY_VOID(co_await stream->write(std::move(text), deadline));
+  auto received = co_await stream->read(deadline);
+  if (!received) co_return tl::unexpected(received.error());
+  if (!*received) co_return fail(Code::kUnavailable, "the leader closed without an answer");
+  COHORT_CO_TRY(const Json json, parse_json(**received));
+  COHORT_CO_TRY(const CallReply reply, from_json<CallReply>(json));
+  if (reply.failure)
+    co_return tl::unexpected(Error{code_from_name(reply.failure->code), reply.failure->message});
+  co_return reply.result.value_or(Json::object());
+}
+
+net::Task<void> Cluster::close() {
+  co_await tasks_.close();
+  shell_->leave();
+  if (mesh_) co_await mesh_->close();
+}
+
+}  // namespace cohort::node

@@ -1,0 +1,266 @@
+// Several devices in one process: real meshes over loopback, fake runners.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "base/log.h"
+#include "node/node.h"
+#include "node/testing/fake_catalog.h"
+
+namespace cohort::node {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds kLongEnough{30};  // a test that waits longer has failed
+
+runner::GenerateRequest ask(std::string prompt) {
+  runner::GenerateRequest request;
+  request.prompt = std::move(prompt);
+  return request;
+}
+
+class NodeClusterTest : public ::testing::Test {
+ public:
+  void SetUp() override { log::configure(log::Level::kOff, log::Format::kText, "test"); }
+
+  // Devices "a", "b"..., each told of those before it.
+  void make_nodes(size_t count) {
+    std::vector<std::string> peers;
+    for (size_t i = 0; i < count; ++i) {
+      NodeOptions options{.name = std::string(1, static_cast<char>('a' + i))};
+      options.runner_command = {COHORT_FAKE_RUNNER};
+      options.restart.first_delay = milliseconds(1);
+      mesh::MeshOptions mesh{.host = "127.0.0.1", .port = 0, .peers = peers, .beacons = false};
+      options.mesh = std::move(mesh);
+      nodes_.push_back(
+          Node::create(loop_.get_executor(), options, testing::fake_catalog()).value());
+      peers.push_back(fmt::format("127.0.0.1:{}", nodes_.back()->cluster().mesh_port()));
+    }
+  }
+
+  void run(size_t count, net::Task<void> body) {
+    make_nodes(count);
+    tasks_.spawn(run_and_close(std::move(body)));
+    loop_.run();
+  }
+
+  net::Task<void> run_and_close(net::Task<void> body) {
+    const bool joined = co_await eventually([this] { return all_joined(); });
+    EXPECT_TRUE(joined) << "the devices do not find each other";
+    if (joined) co_await std::move(body);
+    for (const auto& node : nodes_) {
+      if (node) co_await node->close();
+    }
+  }
+
+  bool all_joined() const {
+    for (const auto& node : nodes_) {
+      if (node->cluster().devices().size() != nodes_.size()) return false;
+      if (!node->cluster().shell().leader()) return false;
+      if (node->cluster().shell().leader() != nodes_[0]->cluster().shell().leader()) return false;
+    }
+    return true;
+  }
+
+  net::Task<bool> eventually(std::function<bool()> condition) {
+    net::Notification pause(loop_.get_executor());
+    const net::TimePoint deadline = net::Clock::now() + kLongEnough;
+    while (!condition()) {
+      if (net::Clock::now() > deadline) co_return false;
+      co_await pause.wait(net::Clock::now() + milliseconds(1));
+    }
+    co_return true;
+  }
+
+  net::Task<std::string> collect(Generation& generation) {
+    std::string text;
+    while (!generation.finished()) {
+      const auto deltas = co_await generation.next(net::Clock::now() + kLongEnough);
+      if (!deltas) co_return "error: " + deltas.error().message;
+      for (const auto& delta : *deltas) text += delta.text;
+    }
+    co_return text;
+  }
+
+  net::Task<Result<InstanceStatus>> place(size_t from, cluster::InstanceWishes wishes) {
+    PlaceWish wish;
+    wish.model = "echo";
+    wish.wishes = std::move(wishes);
+    Result<InstanceStatus> placed = co_await nodes_[from]->place(std::move(wish), true);
+    co_return placed;
+  }
+
+  Node& leader() {
+    for (const auto& node : nodes_) {
+      if (node && node->cluster().shell().leads()) return *node;
+    }
+    return *nodes_[0];
+  }
+
+  net::Loop loop_{1};
+  std::vector<std::unique_ptr<Node>> nodes_;
+  net::TaskGroup tasks_{loop_.get_executor()};
+};
+
+cluster::InstanceWishes only(std::string device) {
+  cluster::InstanceWishes wishes;
+  wishes.only.push_back(std::move(device));
+  return wishes;
+}
+
+cluster::InstanceWishes pipeline_of(int devices) {
+  cluster::InstanceWishes wishes;
+  wishes.sharding = "pipeline";
+  wishes.devices = devices;
+  return wishes;
+}
+
+TEST_F(NodeClusterTest, DevicesKnowEachOtherAndAgreeOnALeader) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    for (const auto& node : t.nodes_) {
+      const auto devices = node->devices();
+      EXPECT_EQ(devices.size(), 3u);
+      EXPECT_EQ(
+          std::count_if(devices.begin(), devices.end(), [](const auto& d) { return d.leader; }), 1);
+      EXPECT_EQ(std::count_if(devices.begin(), devices.end(), [](const auto& d) { return d.self; }),
+                1);
+    }
+    co_return;
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, AnyDeviceAnswersForAnInstanceOfAnother) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    for (size_t from : {0, 1, 2}) {
+      const auto placed = co_await t.place(from, only("b"));
+      EXPECT_TRUE(placed) << placed.error().message;
+      if (!placed) co_return;
+      EXPECT_EQ(placed->members.front().device_name, "b");
+      const auto generation = t.nodes_[2]->generate("echo", ask("say one two three"));
+      const std::string text = co_await t.collect(*generation);
+      EXPECT_EQ(text, "one two three");
+      const auto stopped = co_await t.nodes_[0]->stop(placed->id);
+      EXPECT_TRUE(stopped) << stopped.error().message;
+      EXPECT_TRUE(t.nodes_[1]->instances().empty());
+    }
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, AModelIsSplitOverDevicesAndAnswersFromEach) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto placed = co_await t.place(0, pipeline_of(3));
+    EXPECT_TRUE(placed) << placed.error().message;
+    if (!placed) co_return;
+    EXPECT_EQ(placed->sharding, "pipeline");
+    EXPECT_EQ(placed->members.size(), 3u);
+    EXPECT_EQ(placed->members[0].last_layer, 4) << "rank 0 has the last stage";
+    for (const auto& node : t.nodes_) {
+      const auto generation = node->generate("echo", ask("say one two three"));
+      const std::string text = co_await t.collect(*generation);
+      EXPECT_EQ(text, "one two three");
+    }
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, AStreamGoesOnWhenTheRunnerOfAnotherRankIsKilled) {
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto placed = co_await t.place(0, pipeline_of(2));
+    EXPECT_TRUE(placed) << placed.error().message;
+    if (!placed) co_return;
+    const auto generation = t.nodes_[0]->generate("echo", ask("forever"));
+    const auto begun = co_await generation->next(net::Clock::now() + kLongEnough);
+    EXPECT_TRUE(begun);
+    const std::string member = placed->members[1].device;
+    const auto pid_of_member = [&] {
+      const auto device = t.nodes_[0]->cluster().devices().find(member);
+      for (const auto& shard : device->second.shards) return shard.runner_pid;
+      return 0;
+    };
+    const int before = pid_of_member();
+    EXPECT_GT(before, 0);
+    if (before <= 0) co_return;
+    ::kill(before, SIGKILL);
+    const bool healed = co_await t.eventually([&] {
+      return pid_of_member() != before && pid_of_member() > 0 &&
+             t.nodes_[0]->instances().front().state == "ready";
+    });
+    EXPECT_TRUE(healed);
+    const size_t sent = generation->choices()[0].tokens.size();
+    while (generation->choices()[0].tokens.size() < sent + 10) {
+      const auto more = co_await generation->next(net::Clock::now() + kLongEnough);
+      EXPECT_TRUE(more) << more.error().message;
+      if (!more) co_return;
+    }
+    const auto& tokens = generation->choices()[0].tokens;
+    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, ADeviceThatLeavesHandsItsInstanceOverAndTheStreamGoesOn) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto placed = co_await t.place(0, only("b"));
+    EXPECT_TRUE(placed) << placed.error().message;
+    if (!placed) co_return;
+    const auto generation = t.nodes_[2]->generate("echo", ask("forever"));
+    const auto begun = co_await generation->next(net::Clock::now() + kLongEnough);
+    EXPECT_TRUE(begun);
+    co_await t.nodes_[1]->drain(net::Clock::now() + kLongEnough);
+    co_await t.nodes_[1]->close();
+    t.nodes_[1].reset();
+    const size_t sent = generation->choices()[0].tokens.size();
+    while (generation->choices()[0].tokens.size() < sent + 10) {
+      const auto more = co_await generation->next(net::Clock::now() + kLongEnough);
+      EXPECT_TRUE(more) << more.error().message;
+      if (!more) co_return;
+    }
+    const auto& tokens = generation->choices()[0].tokens;
+    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
+    const bool gone =
+        co_await t.eventually([&] { return t.nodes_[0]->cluster().devices().size() == 2; });
+    EXPECT_TRUE(gone);
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, WhenTheLeaderLeavesAnotherLeadsAndInstancesStay) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    Node& first = t.leader();
+    std::string other;
+    for (const auto& node : t.nodes_) {
+      if (node.get() != &first) other = node->device_id();
+    }
+    const auto placed = co_await t.place(0, only(other));
+    EXPECT_TRUE(placed) << placed.error().message;
+    if (!placed) co_return;
+    for (auto& node : t.nodes_) {
+      if (node.get() != &first) continue;
+      co_await node->close();
+      node.reset();
+      break;
+    }
+    const bool led = co_await t.eventually([&] {
+      for (const auto& node : t.nodes_) {
+        if (node && node->cluster().shell().leads()) return true;
+      }
+      return false;
+    });
+    EXPECT_TRUE(led);
+    const auto instances = t.leader().instances();
+    EXPECT_EQ(instances.size(), 1u);
+    if (instances.empty()) co_return;
+    EXPECT_EQ(instances[0].id, placed->id);
+    EXPECT_EQ(instances[0].heals, 0);
+    EXPECT_EQ(instances[0].state, "ready");
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, WhatCannotBePlacedSaysWhatIsMissing) {
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto generation = t.nodes_[1]->generate("huge", ask("say x"));
+    const std::string text = co_await t.collect(*generation);
+    EXPECT_NE(text.find("missing"), std::string::npos) << text;
+  }(*this));
+}
+
+}  // namespace
+}  // namespace cohort::node

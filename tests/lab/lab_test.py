@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Devices on a real network: discovery, splitting, death, partition. Prints what took how long; asserts what must come out."""
+
+import os
+import re
+import sys
+import tempfile
+import time
+import unittest
+
+import network
+from device import Device, eventually
+
+EXACT = ("--math", "f32", "--kv-type", "f32")  # so that another cut gives the same text, bit for bit
+
+
+def report(text):
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+class LabTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="cohort-lab-")
+        self.addCleanup(self.folder.cleanup)
+        self.devices = []
+
+    def lab(self, count, rate=None):
+        lab = network.Network(count, rate)
+        self.addCleanup(lab.__exit__)
+        return lab
+
+    def device(self, namespace, name, *flags):
+        device = Device(namespace, name, self.folder.name, *flags)
+        self.devices.append(device)
+        self.addCleanup(lambda: device.process.poll() is None and device.kill())
+        return device
+
+    def cluster(self, count, *flags, rate=None):
+        """A lab with one device a host, all joined; "h0", "h1"..."""
+        lab = self.lab(count, rate)
+        devices = [self.device(host, f"h{i}", *flags) for i, host in enumerate(lab.hosts)]
+        self.wait_joined(devices)
+        return lab, devices
+
+    def wait_joined(self, devices):
+        names = sorted(device.name for device in devices)
+        for device in devices:
+            _, seconds = eventually(lambda d=device: d.alive_names() == names and d.leader(), f"{device.name} sees {names}")
+        return seconds
+
+    def tearDown(self):
+        outcome = self._outcome.result
+        failed = any(test is self for test, _ in outcome.failures + outcome.errors)
+        if failed:
+            for device in self.devices:
+                report(f"--- log of {device.name}\n{device.log()[-4000:]}")
+
+
+class Discovery(LabTest):
+    def test_devices_find_each_other_without_flags(self):
+        lab = self.lab(5)
+        begin = time.monotonic()
+        devices = [self.device(host, f"h{i}") for i, host in enumerate(lab.hosts)]
+        started = time.monotonic()
+        self.wait_joined(devices)
+        report(f"5 devices list each other {time.monotonic() - begin:.2f} s after the first start, "
+               f"{time.monotonic() - started:.2f} s after the last")
+
+    def test_another_secret_or_namespace_never_joins_and_the_log_says_why_once(self):
+        lab = self.lab(4)
+        secret = os.path.join(self.folder.name, "secret")
+        other = os.path.join(self.folder.name, "other")
+        for path, text in ((secret, "a secret of the house"), (other, "another house's one")):
+            with open(path, "w") as file:
+                file.write(text + "\n")
+        a = self.device(lab.hosts[0], "a", "--secret-file", secret)
+        b = self.device(lab.hosts[1], "b", "--secret-file", secret)
+        stranger = self.device(lab.hosts[2], "stranger", "--secret-file", other)
+        elsewhere = self.device(lab.hosts[3], "elsewhere", "--secret-file", secret, "--namespace", "lab2")
+        self.wait_joined([a, b])
+        eventually(lambda: "secret" in a.log() and "namespace" in a.log(), "a says why the others do not join")
+        eventually(lambda: stranger.alive_names() == ["stranger"], "the stranger is alone")
+        eventually(lambda: elsewhere.alive_names() == ["elsewhere"], "the other namespace is alone")
+        for device in (stranger, elsewhere):
+            address = f"10.88.0.{int(device.namespace.name[-1]) + 1}"
+            lines = [line for line in a.log().splitlines() if address in line]
+            self.assertEqual(len(lines), 1, lines)
+        self.assertEqual(a.alive_names(), ["a", "b"])
+
+    def test_a_device_of_another_subnet_joins_by_peer(self):
+        lab = self.lab(2)
+        near, far = lab.hosts
+        network.run("ip", "-n", far.name, "addr", "flush", "dev", "eth0")
+        network.run("ip", "-n", far.name, "addr", "add", "10.99.0.2/24", "dev", "eth0")
+        network.run("ip", "-n", far.name, "route", "add", "10.88.0.0/24", "dev", "eth0")
+        network.run("ip", "-n", near.name, "route", "add", "10.99.0.0/24", "dev", "eth0")
+        secret = os.path.join(self.folder.name, "secret")
+        with open(secret, "w") as file:
+            file.write("a secret of the house\n")
+        a = self.device(near, "near", "--secret-file", secret)
+        b = self.device(far, "far", "--secret-file", secret, "--peer", "10.88.0.1")
+        self.wait_joined([a, b])
+
+
+class Sharding(LabTest):
+    def test_the_text_is_the_same_however_the_model_is_cut(self):
+        _, devices = self.cluster(3, *EXACT)
+        alone = devices[0].place("demo", only=["h0"])
+        expected = devices[0].complete("demo", 60).rest()
+        self.assertEqual(alone["sharding"], "single")
+        devices[0].end("demo")
+        for count, sharding in ((2, "pipeline"), (3, "pipeline"), (2, "tensor")):
+            placed = devices[1].place("demo", sharding=sharding, devices=count)
+            self.assertEqual(len(placed["members"]), count)
+            for device in devices:
+                self.assertEqual(device.complete("demo", 60).rest(), expected, f"{sharding} over {count}, asked at {device.name}")
+            devices[2].end("demo")
+
+
+class Healing(LabTest):
+    TOKENS = 200
+
+    def undisturbed(self, device):
+        return device.complete("demo", self.TOKENS).rest()
+
+    def start_over_three(self):
+        lab, devices = self.cluster(4, *EXACT)
+        client = devices[0]
+        placed = client.place("demo", sharding="pipeline", devices=3, only=["h1", "h2", "h3"])
+        expected = self.undisturbed(client)
+        stream = client.complete("demo", self.TOKENS)
+        for index, _ in enumerate(stream):
+            if index == 20:
+                break
+        members = [member["name"] for member in placed["members"]]
+        by_name = {device.name: device for device in devices}
+        return lab, client, [by_name[name] for name in members], stream, expected
+
+    def finish(self, what, stream, expected):
+        self.assertEqual(stream.rest(), expected)
+        report(f"{what}: the stream went on after {stream.longest_gap_s():.2f} s")
+
+    def test_a_stream_outlives_a_worker(self):
+        _, client, members, stream, expected = self.start_over_three()
+        members[1].kill()
+        self.finish("kill -9 of a worker", stream, expected)
+        self.assertGreaterEqual(client.instances()[0]["heals"], 1)
+
+    def test_a_stream_outlives_the_device_that_drives_its_instance(self):
+        _, _, members, stream, expected = self.start_over_three()
+        members[0].kill()
+        self.finish("kill -9 of the driver", stream, expected)
+
+    def test_a_stream_outlives_a_cable(self):
+        lab, _, members, stream, expected = self.start_over_three()
+        lab.cut(int(members[2].name[1:]))
+        self.finish("cut cable", stream, expected)
+
+    def test_a_stream_outlives_a_runner(self):
+        _, client, members, stream, expected = self.start_over_three()
+        name = members[2].name
+        shards = [i for i in client.instances()]
+        self.assertTrue(shards)
+        network.run("pkill", "-KILL", "-f", f"runner --fd 3.*", "--ns", str(members[2].process.pid), "--nslist", "net")
+        self.finish(f"kill -9 of the runner on {name}", stream, expected)
+
+    def test_no_stream_notices_the_death_of_the_leader(self):
+        _, devices = self.cluster(3, *EXACT)
+        leader = next(device for device in devices if device.name == devices[0].leader())
+        client, other = [device for device in devices if device is not leader]
+        client.place("demo", only=[other.name])
+        expected = self.undisturbed(client)
+        stream = client.complete("demo", self.TOKENS)
+        next(iter(stream))
+        leader.kill()
+        begin = time.monotonic()
+        eventually(lambda: client.leader() not in (None, leader.name), "another device leads")
+        report(f"a new leader after {time.monotonic() - begin:.2f} s")
+        self.assertEqual(stream.rest(), expected)
+        self.assertEqual(client.instances()[0]["heals"], 0)
+        eventually(lambda: leader.name not in [d["name"] for d in client.devices()], "the dead leader leaves the list")
+
+    def test_a_partition_heals_to_one_leader_and_loses_no_instance(self):
+        lab, devices = self.cluster(5, *EXACT)
+        leader = devices[0].leader()
+        majority = [device for device in devices if device.name == leader]
+        majority += [device for device in devices if device.name != leader][:2]
+        minority = [device for device in devices if device not in majority]
+        placed = majority[0].place("demo", only=[majority[1].name])
+        for device in minority:
+            lab.join(int(device.name[1:]), "br1")
+        for side in (majority, minority):
+            names = sorted(device.name for device in side)
+            for device in side:
+                eventually(lambda d=device: d.alive_names() == names and d.leader() in names, f"{device.name} sees its side only")
+        for device in minority:
+            lab.join(int(device.name[1:]), "br0")
+        self.wait_joined(devices)
+        eventually(lambda: len({device.leader() for device in devices}) == 1, "one leader")
+        for device in devices:
+            eventually(lambda d=device: [i["instance"] for i in d.instances() if i["state"] == "ready"] == [placed["instance"]],
+                       "the instance is known to all and runs")
+
+
+class Measuring(LabTest):
+    def test_links_are_measured(self):
+        for rate, mbit in (("100mbit", 100), ("1gbit", 1000)):
+            with self.subTest(rate=rate):
+                lab, devices = self.cluster(2, rate=rate)
+
+                def links():
+                    found = [link for d in devices[0].devices() for link in d["links"] if link["bandwidth_mbit_per_s"]]
+                    return found if len(found) == 2 else None
+
+                measured, seconds = eventually(links, "both ends know the link")
+                for link in measured:
+                    got = link["bandwidth_mbit_per_s"]
+                    report(f"{rate}: {got:.0f} Mbit/s ({got / mbit - 1:+.1%}), round trip {link['rtt_us_p50']:.0f} us, after {seconds:.1f} s")
+                    self.assertAlmostEqual(got / mbit, 1, delta=0.15)
+                for device in devices:
+                    device.kill()
+                lab.__exit__()
+
+
+if __name__ == "__main__":
+    reason = network.available()
+    if reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+    unittest.main(verbosity=2)
