@@ -70,7 +70,12 @@ struct VerifyOptions {
   int32_t chunk = 0;  // 0: prefill in one go
   double tolerance = 1e-3;
   bool tolerance_given = false;
-  int32_t threads = 0;
+  int32_t threads = 0;  // 0: one a core; one a rank with several
+  int32_t ranks = 1;
+  std::string sharding = "tensor";
+  std::vector<double> fractions;  // empty: even
+  std::string transport = "tcp";
+  std::string wire = "f32";
 };
 int verify(const Common& common, const VerifyOptions& options);
 
@@ -84,6 +89,8 @@ struct BenchOptions {
   std::string math = "fast";
 };
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
+
+int calibrate();  // for the daemon: what this machine does at best, as JSON
 
 struct TokenizeOptions {
   std::string model;

@@ -183,6 +183,19 @@ void add_verify(CLI::App& app, Options& o) {
   command.add_option("--tolerance", o.verify.tolerance, "largest difference that passes")
       ->capture_default_str();
   command.add_option("--threads", o.verify.threads)->check(CLI::NonNegativeNumber);
+  command.add_option("--ranks", o.verify.ranks, "cut the model over so many, in this process")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--sharding", o.verify.sharding)
+      ->check(CLI::IsMember({"tensor", "pipeline", "pipeline+tensor"}))
+      ->capture_default_str();
+  command.add_option("--fractions", o.verify.fractions, "each rank's part, a list that sums to 1")
+      ->delimiter(',');
+  command.add_option("--transport", o.verify.transport, "between the ranks")
+      ->check(CLI::IsMember({"tcp", "shm"}))
+      ->capture_default_str();
+  command.add_option("--wire", o.verify.wire, "of values between the ranks")
+      ->check(CLI::IsMember({"f32", "bf16", "q8"}))
+      ->capture_default_str();
   add_common(command, o);
 }
 
@@ -243,6 +256,7 @@ void add_serve(CLI::App& app, Options& o) {
       add_command(app, "runner", "", o, [&o] { return runner::run_runner(o.runner_fd); });
   runner.add_option("--fd", o.runner_fd)->required();
   runner.group("");  // what the daemon starts; not for people
+  add_command(app, "calibrate", "", o, [] { return calibrate(); }).group("");
 }
 
 int main_with(int argc, char** argv) {

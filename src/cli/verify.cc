@@ -1,14 +1,15 @@
-// `cohort verify`: golden logits of a checkpoint against this machine's backend.
-#include "backend/cpu/cpu_backend.h"
+// `cohort verify`: golden logits of a checkpoint against this machine's backend, whole or cut over several ranks.
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "formats/checkpoint.h"
 #include "models/golden.h"
+#include "runner/local_ranks.h"
 
 namespace cohort::cli {
 namespace {
 
-// Largest difference that passes when activations are narrower than float32; judged by the median over rows.
-constexpr double kFastTolerance = 0.35;
+// Largest difference that passes when numbers are narrower than float32; judged by the median over rows.
+constexpr double kNarrowTolerance = 0.35;
 
 void print_report(const models::GoldenReport& report, const VerifyOptions& options) {
   Table table({"", "LARGEST", "MEDIAN OF ROWS"});
@@ -17,6 +18,9 @@ void print_report(const models::GoldenReport& report, const VerifyOptions& optio
   table.add({"decode", fmt::format("{:.2e}", report.decode.max_abs),
              fmt::format("{:.2e}", report.decode.row_max_median)});
   fmt::print("{}", table.to_string(wants_colour(1)));
+  fmt::print("KL mean {:.2e}, largest {:.2e}; likeliest token agrees in {:.1f}% of rows\n",
+             report.divergence.kl_mean, report.divergence.kl_max,
+             report.divergence.top1_agreement * 100);
   fmt::print("greedy tokens {}; {} (math {}, tolerance {})\n",
              report.greedy_agree ? "agree" : "differ", report.pass ? "pass" : "FAIL", options.math,
              options.tolerance);
@@ -25,25 +29,58 @@ void print_report(const models::GoldenReport& report, const VerifyOptions& optio
 Json report_json(models::GoldenReport report, const VerifyOptions& options) {
   Json json{{"model", options.folder.string()},
             {"math", options.math},
-            {"ranks", 1},
-            {"sharding", "single"}};
+            {"ranks", options.ranks},
+            {"sharding", options.ranks == 1 ? "single" : options.sharding},
+            {"transport", options.transport},
+            {"wire", options.wire}};
   const Json figures = to_json(report);
   for (const auto& [key, value] : figures.items()) json[key] = value;
   return json;
+}
+
+Result<runner::GroupLayout> layout_of(const VerifyOptions& options) {
+  COHORT_TRY(const auto checkpoint, formats::Checkpoint::open(options.folder));
+  const auto layers = checkpoint.config().find("num_hidden_layers");
+  if (layers == checkpoint.config().end() || !layers->is_number_integer())
+    return fail(Code::kInvalidArgument, "config.json: num_hidden_layers is missing");
+  COHORT_TRY(runner::GroupLayout layout, runner::make_layout({.sharding = options.sharding,
+                                                              .ranks = options.ranks,
+                                                              .fractions = options.fractions,
+                                                              .layers = layers->get<int32_t>()}));
+  layout.wire = options.wire;
+  return layout;
+}
+
+Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) {
+  COHORT_TRY(const models::Golden golden, models::read_golden(options.folder));
+  runner::LocalRanksOptions local{
+      .command = {.model = options.folder.string(),
+                  .threads = options.ranks > 1 ? std::max(options.threads, 1) : options.threads,
+                  .kv_type = options.math == "fast" ? "f16" : "f32",
+                  .math = options.math},
+      .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
+      .kv_pages = golden.pages()};
+  COHORT_TRY(local.command.group, layout_of(options));
+  COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
+  if (ranks->model_info().vocab_size != golden.vocab_size) {
+    return fail(Code::kDataLoss, "golden.safetensors has {} logits a row, the model {}",
+                golden.vocab_size, ranks->model_info().vocab_size);
+  }
+  runner::RankExecutor& executor = ranks->executor();
+  return models::compare_with_golden(
+      golden,
+      {.step = [&](const auto& plan, auto logits) { return executor.run(plan, logits); },
+       .copy_kv_page = [&](int32_t from, int32_t to) { executor.copy_kv_page(from, to); }},
+      {.chunk = options.chunk, .tolerance = options.tolerance, .judge_by_median = narrow});
 }
 
 }  // namespace
 
 int verify(const Common& common, const VerifyOptions& wanted) {
   VerifyOptions options = wanted;
-  const bool fast = options.math == "fast";
-  if (fast && !options.tolerance_given) options.tolerance = kFastTolerance;
-  const auto backend = backend::make_cpu_backend(
-      {.threads = options.threads, .math = fast ? backend::Math::kFast : backend::Math::kF32});
-  const auto kv_type = fast ? backend::KvType::kF16 : backend::KvType::kF32;
-  const Result<models::GoldenReport> checked = models::verify_checkpoint(
-      options.folder, *backend, kv_type,
-      {.chunk = options.chunk, .tolerance = options.tolerance, .judge_by_median = fast});
+  const bool narrow = options.math == "fast" || options.wire != "f32";
+  if (narrow && !options.tolerance_given) options.tolerance = kNarrowTolerance;
+  const Result<models::GoldenReport> checked = compare(options, narrow);
   if (!checked) return report(checked.error());
   if (common.json) {
     fmt::print("{}\n", dump_json(report_json(*checked, options)));

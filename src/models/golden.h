@@ -48,13 +48,26 @@ struct GoldenDifference {
   }
 };
 
+// Of the distributions over the next token, over all rows.
+struct GoldenDivergence {
+  double kl_mean = 0, kl_max = 0;  // nats, of the golden's from ours
+  double top1_agreement = 0;       // share of rows whose likeliest token is the golden one
+  void fields(auto& visit) {
+    visit("kl_mean", kl_mean);
+    visit("kl_max", kl_max);
+    visit("top1_agreement", top1_agreement);
+  }
+};
+
 struct GoldenReport {
   GoldenDifference prefill, decode;
+  GoldenDivergence divergence;
   bool greedy_agree = false;  // every greedy choice is the golden one
   bool pass = false;          // within tolerance; judged by the maximum, greedy_agree too
   void fields(auto& visit) {
     visit("prefill", prefill);
     visit("decode", decode);
+    visit("divergence", divergence);
     visit("greedy_agree", greedy_agree);
     visit("pass", pass);
   }

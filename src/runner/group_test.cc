@@ -34,16 +34,21 @@ LoadCommand exact_demo() {
 // All ranks of one model, and the daemons that start them.
 class Instance {
  public:
-  explicit Instance(GroupLayout layout, LoadCommand command = exact_demo())
-      : layout_(std::move(layout)), command_(std::move(command)) {
+  // The command of each rank, less its place.
+  Instance(GroupLayout layout, std::vector<LoadCommand> commands) : layout_(std::move(layout)) {
     for (int32_t r = 0; r < rank_count(layout_); ++r) {
+      LoadCommand& command = commands[static_cast<size_t>(r)];
+      command.group = layout_;
+      command.rank = r;
       daemons_.push_back(std::make_unique<Daemon>());
-      command_.group = layout_;
-      command_.rank = r;
-      daemons_.back()->send(FrameType::kLoad, command_);
+      daemons_.back()->send(FrameType::kLoad, command);
     }
     for (auto& daemon : daemons_) ports_.push_back(listening(*daemon));
   }
+
+  explicit Instance(const GroupLayout& layout)
+      : Instance(layout,
+                 std::vector<LoadCommand>(static_cast<size_t>(rank_count(layout)), exact_demo())) {}
 
   void connect() {
     for (int32_t r = 0; r < size(); ++r) rank(r).send(FrameType::kConnect, connect_command(r));
@@ -80,7 +85,6 @@ class Instance {
   }
 
   GroupLayout layout_;
-  LoadCommand command_;
   std::vector<std::unique_ptr<Daemon>> daemons_;
   std::vector<uint16_t> ports_;
 };
@@ -146,6 +150,165 @@ INSTANTIATE_TEST_SUITE_P(
         Cut{"one_then_two", {.stages = {{0, 1, {2}, {1.0}}, {1, 4, {0, 1}, {0.5, 0.5}}}}},
         Cut{"two_then_one", {.stages = {{0, 2, {2, 1}, {0.6, 0.4}}, {2, 4, {0}, {1.0}}}}}),
     [](const auto& test) { return test.param.name; });
+
+// What a runner says last, whatever of an answer came before. No request may have failed.
+Failure last_words(Daemon& daemon) {
+  while (const auto frame = daemon.next()) {
+    if (frame->type == FrameType::kFailed) {
+      EXPECT_EQ(daemon.next(), std::nullopt);
+      return from_json<Failure>(frame->body).value();
+    }
+    EXPECT_EQ(frame->type, FrameType::kDelta);
+    EXPECT_EQ(from_json<GenerateDelta>(frame->body)->finish_reason, "");
+  }
+  ADD_FAILURE() << "it said nothing";
+  return {};
+}
+
+void expect_lost(Daemon& daemon, const std::string& name) {
+  const Failure failure = last_words(daemon);
+  EXPECT_EQ(failure.code, "unavailable");
+  EXPECT_NE(failure.message.find(name), std::string::npos) << failure.message;
+  EXPECT_EQ(daemon.wait(), 0);
+}
+
+GenerateRequest endless(uint64_t id) {
+  GenerateRequest request = chat(id, "What is a lantern?");
+  request.sampling.ignore_eos = true;
+  return request;
+}
+
+class GroupThatBreaks : public ::testing::TestWithParam<Cut> {};
+
+TEST_P(GroupThatBreaks, InTheMiddleOfAnAnswerEveryRankNamesTheLostOneAndNoRequestFails) {
+  Instance instance(GetParam().layout);
+  instance.start();
+  instance.rank(0).send(FrameType::kGenerate, endless(1));
+  instance.rank(0).read_delta();
+  EXPECT_EQ(instance.rank(2).exit_code(), 0);  // its daemon is gone, and so is it
+  expect_lost(instance.rank(0), "rank 2 (host2)");
+  expect_lost(instance.rank(1), "rank 2 (host2)");
+}
+
+TEST_P(GroupThatBreaks, WhileNothingRunsEveryRankNoticesToo) {
+  Instance instance(GetParam().layout);
+  instance.start();
+  EXPECT_EQ(instance.rank(1).exit_code(), 0);
+  expect_lost(instance.rank(0), "rank 1 (host1)");
+  expect_lost(instance.rank(2), "rank 1 (host1)");
+}
+
+TEST_P(GroupThatBreaks, WhenTheDaemonOfRank0GoesTheOthersEndInGoodOrder) {
+  for (const bool busy : {false, true}) {
+    Instance instance(GetParam().layout);
+    instance.start();
+    if (busy) {
+      instance.rank(0).send(FrameType::kGenerate, endless(1));
+      instance.rank(0).read_delta();
+    }
+    EXPECT_EQ(instance.rank(0).exit_code(), 0);
+    for (const int32_t r : {1, 2}) {
+      EXPECT_EQ(instance.rank(r).next(), std::nullopt);
+      EXPECT_EQ(instance.rank(r).wait(), 0);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Several, GroupThatBreaks,
+                         ::testing::Values(Cut{"tensor", layout_of("tensor", 3)},
+                                           Cut{"pipeline", layout_of("pipeline", 3)}),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(Group, AStrangerAtThePortIsIgnored) {
+  Instance instance(layout_of("tensor", 2));
+  std::vector<transport::UniqueFd> strangers;
+  for (const std::string_view hello : {"", "GET / HTTP/1.1\r\n\r\n"}) {
+    for (int32_t r = 0; r < 2; ++r) {
+      const auto soon = transport::Deadline::after(std::chrono::seconds(30));
+      strangers.push_back(transport::connect_tcp({"127.0.0.1", instance.port(r)}, soon).value());
+      ASSERT_TRUE(transport::write_fully(strangers.back(), std::as_bytes(std::span(hello)), soon));
+    }
+  }
+  instance.start();
+  EXPECT_EQ(instance.rank(0).ask(chat(1, "What is a lantern?")).text, kLantern);
+}
+
+std::vector<std::string> last_messages(const std::vector<LoadCommand>& commands) {
+  Instance instance(layout_of("pipeline", static_cast<int32_t>(commands.size())), commands);
+  instance.connect();
+  std::vector<std::string> messages;
+  for (int32_t r = 0; r < instance.size(); ++r)
+    messages.push_back(last_words(instance.rank(r)).message);
+  return messages;
+}
+
+TEST(Group, ARankThatCannotLoadIsNamedByAll) {
+  std::vector<LoadCommand> commands(3, exact_demo());
+  commands[1].model = "/nowhere";
+  const auto messages = last_messages(commands);
+  EXPECT_EQ(messages[1].rfind("demo: /nowhere", 0), 0u) << messages[1];
+  for (const size_t r : {0, 2})
+    EXPECT_NE(messages[r].find("rank 1 (host1): gave up: demo: /nowhere"), std::string::npos)
+        << messages[r];
+}
+
+TEST(Group, ARankWithoutRoomForItsCacheIsNamedByAll) {
+  std::vector<LoadCommand> commands(3, exact_demo());
+  commands[1].memory_limit_bytes = 1 << 20;
+  for (const std::string& message : last_messages(commands)) {
+    EXPECT_NE(message.find("rank 1: a context of 512"), std::string::npos) << message;
+    EXPECT_NE(message.find("missing"), std::string::npos) << message;
+  }
+}
+
+TEST(Group, TheRankWithTheLeastRoomDecidesTheContext) {
+  std::vector<LoadCommand> commands(2, exact_demo());
+  {
+    Instance roomy(layout_of("tensor", 2));
+    roomy.connect();
+    const auto infos = roomy.ready();
+    commands[1].memory_limit_bytes = infos[1].weight_bytes + infos[1].kv_bytes / 32 * 3 / 4;
+  }
+  Instance instance(layout_of("tensor", 2), commands);
+  instance.connect();
+  const auto infos = instance.ready();
+  EXPECT_LT(infos[0].context_length, 1024);
+  EXPECT_GE(infos[0].context_length, 512);
+  EXPECT_EQ(infos[0].context_length, infos[1].context_length);
+  EXPECT_EQ(instance.rank(0).ask(chat(1, "What is a lantern?")).text, kLantern);
+}
+
+TEST(Group, ALayoutThatDoesNotFitTheModelIsRefused) {
+  const auto refusal = [](const GroupLayout& layout) {
+    Instance instance(layout);
+    instance.connect();
+    return last_words(instance.rank(0)).message;
+  };
+  EXPECT_NE(refusal({.stages = {{0, 3, {0}, {1.0}}}}).find("the model has 4 layers"),
+            std::string::npos);
+  EXPECT_NE(refusal({.stages = {{0, 5, {0}, {1.0}}}}).find("no part of 4 layers"),
+            std::string::npos);
+  std::vector<double> nine(9, 1.0 / 9);
+  EXPECT_NE(refusal(layout_of("tensor", 9, nine)).find("too few for 9 ranks"), std::string::npos);
+}
+
+TEST(Group, AConnectCommandThatMakesNoSenseIsRefused) {
+  const auto refusal = [](auto&& change) {
+    Instance instance(layout_of("tensor", 2));
+    ConnectCommand command = instance.connect_command(0);
+    change(command);
+    instance.rank(0).send(FrameType::kConnect, command);
+    return last_words(instance.rank(0)).message;
+  };
+  EXPECT_NE(refusal([](auto& c) { c.key.pop_back(); }).find("63 digits"), std::string::npos);
+  EXPECT_NE(refusal([](auto& c) { c.key[9] = 'x'; }).find("hexadecimal"), std::string::npos);
+  EXPECT_NE(refusal([](auto& c) { c.ranks.clear(); }).find("0 other ranks"), std::string::npos);
+  EXPECT_NE(refusal([](auto& c) { c.ranks[0].rank = 0; }).find("rank 0 is no other"),
+            std::string::npos);
+  EXPECT_NE(refusal([](auto& c) { c.ranks[0].rank = 9; }).find("rank 9"), std::string::npos);
+  EXPECT_NE(refusal([](auto& c) { c.timeout_seconds = 0.05; }).find("rank 1 (host1)"),
+            std::string::npos);
+}
 
 }  // namespace
 }  // namespace cohort::runner

@@ -13,12 +13,12 @@
 namespace cohort::runner {
 
 struct Placement {
-  int32_t rank = 0;              // of the instance
-  models::Shard shard;           // with our place in the stage's tensor group
-  std::vector<int> stage = {0};  // ranks of our stage, in the tensor group's order
-  std::vector<int> earlier = {0};      // rank 0 and all ranks of the stages before the last
-  std::vector<int> receivers;    // of the next stage: those our stream goes to
-  int sender = -1;               // of the stage before: whose stream we take
+  int32_t rank = 0;                // of the instance
+  models::Shard shard;             // with our place in the stage's tensor group
+  std::vector<int> stage = {0};    // ranks of our stage, in the tensor group's order
+  std::vector<int> earlier = {0};  // rank 0 and all ranks of the stages before the last
+  std::vector<int> receivers;      // of the next stage: those our stream goes to
+  int sender = -1;                 // of the stage before: whose stream we take
   bool last_stage = true;
   transport::Wire wire = transport::Wire::kF32;
 

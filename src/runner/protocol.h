@@ -31,9 +31,9 @@ enum class FrameType : uint8_t {
 // One pipeline stage: contiguous layers on a tensor group.
 struct StageLayout {
   int32_t first_layer = 0;
-  int32_t last_layer = 0;            // exclusive
-  std::vector<int32_t> ranks;        // of the instance, in the group's order
-  std::vector<double> fractions;     // one a rank; they sum to 1
+  int32_t last_layer = 0;         // exclusive
+  std::vector<int32_t> ranks;     // of the instance, in the group's order
+  std::vector<double> fractions;  // one a rank; they sum to 1
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -47,8 +47,8 @@ struct StageLayout {
 // How an instance is cut. Ranks are 0..n-1, each in one stage. Rank 0 is the first of the last stage: it drives the others,
 // and has the logits at hand.
 struct GroupLayout {
-  std::vector<StageLayout> stages;   // in the order of layers, all of them
-  std::string wire = "f32";          // of values between ranks: f32 | bf16 | q8
+  std::vector<StageLayout> stages;  // in the order of layers, all of them
+  std::string wire = "f32";         // of values between ranks: f32 | bf16 | q8
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -58,15 +58,15 @@ struct GroupLayout {
 };
 
 struct LoadCommand {
-  std::string model;            // a folder, or "demo" for the model inside the binary
-  std::string model_name;       // as users call it
-  int32_t context_length = 0;   // 0: what memory and the model allow
+  std::string model;           // a folder, or "demo" for the model inside the binary
+  std::string model_name;      // as users call it
+  int32_t context_length = 0;  // 0: what memory and the model allow
   int32_t max_sequences = 32;
   int32_t max_queued = 256;
-  uint64_t memory_limit_bytes = 0;  // 0: no limit but the machine's
-  int32_t threads = 0;              // 0: one a physical core
-  std::string kv_type = "f16";      // f32 | f16 | bf16 | q8
-  std::string math = "fast";        // f32 | fast
+  uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's
+  int32_t threads = 0;               // 0: one a physical core
+  std::string kv_type = "f16";       // f32 | f16 | bf16 | q8
+  std::string math = "fast";         // f32 | fast
   std::optional<GroupLayout> group;  // none: the whole model is here
   int32_t rank = 0;                  // ours, with a group
 
@@ -110,10 +110,10 @@ struct RankAddress {
 };
 
 struct ConnectCommand {
-  uint64_t instance = 0;            // all ranks of one attempt have the same number
-  std::string key;                  // 64 hex digits; "": links are not encrypted
-  std::vector<RankAddress> ranks;   // all others
-  double timeout_seconds = 10;      // to connect; loading may take longer, and is waited for separately
+  uint64_t instance = 0;           // all ranks of one attempt have the same number
+  std::string key;                 // 64 hex digits; "": links are not encrypted
+  std::vector<RankAddress> ranks;  // all others
+  double timeout_seconds = 10;  // to connect; loading may take longer, and is waited for separately
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("instance", instance);
@@ -135,7 +135,7 @@ struct LoadProgress {
 
 struct ReadyInfo {
   std::string architecture;
-  std::string backend;             // "cpu: AVX-512 VNNI BF16, 2 threads"
+  std::string backend;  // "cpu: AVX-512 VNNI BF16, 2 threads"
   int32_t context_length = 0;
   uint64_t weight_bytes = 0, kv_bytes = 0, rss_bytes = 0;
   double load_seconds = 0;
@@ -152,7 +152,7 @@ struct ReadyInfo {
 };
 
 struct Failure {
-  std::string code;     // code_name()
+  std::string code;  // code_name()
   std::string message;
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -163,16 +163,16 @@ struct Failure {
 
 // What a dialect decodes a body into; nothing below knows dialects.
 struct GenerateRequest {
-  uint64_t id = 0;                     // unique on this stream
-  std::optional<Json> messages;        // a chat, rendered by the model's template; or
-  std::optional<std::string> prompt;   // plain text (post-processor's BOS is added); or
+  uint64_t id = 0;                    // unique on this stream
+  std::optional<Json> messages;       // a chat, rendered by the model's template; or
+  std::optional<std::string> prompt;  // plain text (post-processor's BOS is added); or
   std::optional<std::vector<int32_t>> prompt_tokens;
   std::optional<Json> tools;
   Json template_options = Json::object();  // enable_thinking, reasoning_effort...
-  std::vector<int32_t> generated;      // tokens an earlier placement already sent
-  int32_t max_tokens = 0;              // 0: up to the context limit
+  std::vector<int32_t> generated;          // tokens an earlier placement already sent
+  int32_t max_tokens = 0;                  // 0: up to the context limit
   int32_t choices = 1;
-  bool echo = false;                   // completions: the prompt's text comes first
+  bool echo = false;  // completions: the prompt's text comes first
   RequestedSampling sampling;
   std::vector<std::string> stop;
 
@@ -203,7 +203,7 @@ struct RequestRef {
 
 struct TokenLogprob {
   int32_t id = 0;
-  std::string piece;               // as text; bytes of half a character are in `bytes` alone
+  std::string piece;  // as text; bytes of half a character are in `bytes` alone
   std::vector<uint8_t> bytes;
   float logprob = 0;
   template <class Visitor>
@@ -231,7 +231,7 @@ struct GenerateDelta {
   std::string text;
   std::vector<int32_t> tokens;
   std::vector<SampledLogprobs> logprobs;
-  std::string finish_reason;        // "" while it goes on; stop | length | cancelled | error
+  std::string finish_reason;  // "" while it goes on; stop | length | cancelled | error
   std::optional<Failure> error;
   // with a finish_reason:
   int32_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;

@@ -88,13 +88,15 @@ Result<void> Mesh::wait(Deadline deadline) {
   return {};
 }
 
+Error Mesh::cancellation() const {
+  return {Code::kCancelled, fmt::format("cancelled on rank {}", rank_)};
+}
+
 Result<void> Mesh::look(Deadline deadline) {
   for (const auto& link : links_) {
     if (link) COHORT_TRY_VOID(link->check());
   }
-  if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
-    return fail(Code::kCancelled, "cancelled on rank {}", rank_);
-  }
+  if (cancelled()) return tl::unexpected(cancellation());
   if (deadline.passed())
     return fail(Code::kTimeout, "the deadline passed while waiting for {}", awaited_peers());
   return {};

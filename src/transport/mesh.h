@@ -51,6 +51,7 @@ class Mesh {
   template <class Step>
   Result<void> run(Kind kind, Deadline deadline, Step step) {
     begin_run();
+    if (cancelled()) abort_run(kind, cancellation());
     while (!failure_) {
       begin_round();
       Result<Progress> progress = step();
@@ -78,6 +79,10 @@ class Mesh {
 
  private:
   void begin_run() { patience_.begin_wait(); }
+  bool cancelled() const {
+    return options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed);
+  }
+  Error cancellation() const;
   void begin_round() { std::fill(refused_.begin(), refused_.end(), Interest{}); }
   Result<void> after_round(Progress progress, Deadline deadline);
   void abort_run(Kind kind, const Error& error);

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <memory>
 
+#include "backend/cpu/memory.h"
 #include "backend/cpu/worker_pool.h"
 #include "base/check.h"
 #include "kernels/kernels.h"
@@ -15,11 +14,11 @@
 namespace cohort::backend {
 namespace {
 
-constexpr int64_t kReadBytes = 512ll << 20;
+constexpr uint64_t kMostReadBytes = 256u << 20, kLeastReadBytes = 32u << 20;
 constexpr int64_t kReadGrain = 1 << 20;
-constexpr int kReadPasses = 8;
-constexpr int64_t kMultiplyRounds = 2'000'000;
-constexpr int kMultiplyPasses = 4;
+constexpr int64_t kMultiplyRounds = 500'000;
+constexpr int kLeastPasses = 2, kMostPasses = 8;
+constexpr double kPassesSeconds = 0.25;  // of each figure, beyond the least passes
 
 double seconds_of(const std::function<void()>& work) {
   const auto started = std::chrono::steady_clock::now();
@@ -27,37 +26,48 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
 }
 
-double read_limit(const kernels::ProbeKernels& probe, WorkerPool& pool) {
-  const std::unique_ptr<std::byte, decltype(&std::free)> buffer(
-      static_cast<std::byte*>(std::aligned_alloc(4096, kReadBytes)), &std::free);
-  if (!buffer) return 0;
-  std::memset(buffer.get(), 1, kReadBytes);
-  double best = 0;
-  std::atomic<uint64_t> checksum{0};
-  for (int pass = 0; pass < kReadPasses; ++pass) {
-    const double seconds = seconds_of([&] {
-      pool.for_each(kReadBytes, kReadGrain, [&](int64_t first, int64_t count, int) {
-        checksum += probe.read(buffer.get() + first, static_cast<size_t>(count));
-      });
-    });
-    best = std::max(best, static_cast<double>(kReadBytes) / seconds);
+// The highest of what pass() returns.
+double best_of(const std::function<double()>& pass) {
+  double best = 0, seconds = 0;
+  for (int i = 0; i < kMostPasses && (i < kLeastPasses || seconds < kPassesSeconds); ++i) {
+    seconds += seconds_of([&] { best = std::max(best, pass()); });
   }
+  return best;
+}
+
+// Touched, and far larger than a cache if the machine has the memory.
+Result<Pages> make_buffer() {
+  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, kMostReadBytes) /
+                        kReadGrain * kReadGrain;
+  COHORT_TRY(Pages buffer, Pages::allocate(size));
+  std::memset(buffer.data(), 1, size);
+  return buffer;
+}
+
+double read_limit(const kernels::ProbeKernels& probe, const Pages& buffer, WorkerPool& pool) {
+  std::atomic<uint64_t> checksum{0};
+  const auto size = static_cast<int64_t>(buffer.size_bytes());
+  const double best = best_of([&] {
+    return static_cast<double>(size) / seconds_of([&] {
+             pool.for_each(size, kReadGrain, [&](int64_t first, int64_t count, int) {
+               checksum += probe.read(buffer.data() + first, static_cast<size_t>(count));
+             });
+           });
+  });
   COHORT_CHECK(checksum.load() != 1);  // the reads cannot be left out
   return best;
 }
 
 double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
-  double best = 0;
-  for (int pass = 0; pass < kMultiplyPasses; ++pass) {
+  return best_of([&] {
     std::atomic<double> operations{0};
     const double seconds = seconds_of([&] {
       pool.for_each(pool.workers(), 1, [&](int64_t, int64_t, int) {
         operations.fetch_add(multiply(kMultiplyRounds));
       });
     });
-    best = std::max(best, operations.load() / seconds);
-  }
-  return best;
+    return operations.load() / seconds;
+  });
 }
 
 }  // namespace
@@ -65,10 +75,15 @@ double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
 MachineLimits measure_machine_limits(int threads, const std::string& kernels) {
   const kernels::Kernels* table = kernels.empty() ? nullptr : kernels::find_kernels(kernels);
   if (table == nullptr) table = &kernels::best_kernels();
-  WorkerPool pool(std::max(threads, 1));
-  return {.read_bytes_per_s = read_limit(table->probe, pool),
-          .fast_operations_per_s = multiply_limit(table->probe.multiply_fast, pool),
-          .f32_operations_per_s = multiply_limit(table->probe.multiply_f32, pool)};
+  WorkerPool pool(std::max(threads, 1)), one(1);
+  MachineLimits limits{.fast_operations_per_s = multiply_limit(table->probe.multiply_fast, pool),
+                       .f32_operations_per_s = multiply_limit(table->probe.multiply_f32, pool)};
+  const Result<Pages> buffer = make_buffer();
+  if (!buffer) return limits;
+  limits.read_bytes_per_s = read_limit(table->probe, *buffer, pool);
+  limits.read_bytes_per_s_one_core =
+      pool.workers() == 1 ? limits.read_bytes_per_s : read_limit(table->probe, *buffer, one);
+  return limits;
 }
 
 }  // namespace cohort::backend

@@ -7,12 +7,13 @@
 namespace cohort::backend {
 
 struct MachineLimits {
-  double read_bytes_per_s = 0;         // memory read by all threads together
-  double fast_operations_per_s = 0;    // of prefill's instruction in fast math; a multiply-add is two
+  double read_bytes_per_s = 0;  // memory read by all threads together
+  double read_bytes_per_s_one_core = 0;
+  double fast_operations_per_s = 0;  // of prefill's instruction in fast math; a multiply-add is two
   double f32_operations_per_s = 0;
 };
 
-// Takes about a second: the best of several passes over a buffer far larger than any cache. `kernels` as in CpuOptions.
+// Takes a second or two: the best of several passes over a buffer far larger than any cache. `kernels` as in CpuOptions.
 MachineLimits measure_machine_limits(int threads, const std::string& kernels = "");
 
 }  // namespace cohort::backend
