@@ -1,7 +1,6 @@
 #include "mesh/mesh.h"
 
 #include <algorithm>
-#include <array>
 #include <list>
 #include <map>
 #include <random>
@@ -21,6 +20,7 @@
 #include "mesh/interfaces.h"
 #include "mesh/link.h"
 #include "mesh/listener.h"
+#include "mesh/prober.h"
 #include "mesh/refusals.h"
 #include "mesh/remembered.h"
 #include "mesh/socket_options.h"
@@ -75,6 +75,15 @@ std::string remote_address(tcp::socket& socket) {
   return error ? "" : without_mapping(endpoint.address()).to_string();
 }
 
+Task<Result<std::string>> read_exactly(tcp::socket& socket, size_t size) {
+  std::string bytes(size, '\0');
+  const auto buffer = asio::buffer(bytes);
+  const auto [error, got] = co_await asio::async_read(socket, buffer, net::kAsTuple);
+  if (!error) co_return bytes;
+  if (error == asio::error::operation_aborted) co_return fail(Code::kTimeout, "it says nothing");
+  co_return fail(Code::kUnavailable, "it hung up before it said anything");
+}
+
 // Of several paths to one peer.
 int preference(const Interface* interface, const address& ip) {
   static constexpr std::string_view kOrder[] = {"loopback", "thunderbolt", "ethernet", "wifi"};
@@ -113,6 +122,7 @@ struct Mesh::State {
         keys(derive_group_keys(options.cluster_namespace, options.secret)),
         contexts(keys),
         remembered(options.data_dir),
+        prober(loop, prober_events()),
         wake(loop),
         links_changed(loop),
         tasks(loop) {}
@@ -137,6 +147,8 @@ struct Mesh::State {
   Result<void> check_reach(const std::string& address) const;
   Task<void> keep_link(SecureSocket socket, Hello theirs, Role role);
   void remember(const Peer& peer);
+  std::string local_kind(tcp::socket& socket) const;
+  ProberEvents prober_events();
   LinkEvents link_events(const std::string& peer);
   void report(const std::string& address, const Error& error);
 
@@ -152,6 +164,7 @@ struct Mesh::State {
   Candidates candidates;
   RememberedPeers remembered;
   std::optional<Discovery> discovery;
+  Prober prober;
   Refusals refusals;
   std::list<Attempt*> arrivals, dials;  // they live in the frames of receive() and dial()
   std::set<std::string> claims;         // ids whose link we have agreed to and not yet made
@@ -238,6 +251,7 @@ Task<void> Mesh::State::close() {
   boost::system::error_code ignored;
   for (tcp::acceptor& acceptor : listening.acceptors) acceptor.close(ignored);
   if (discovery) co_await discovery->close();
+  co_await prober.close();
   for (const auto& [id, link] : links) link->say_goodbye("it leaves");
   const TimePoint deadline = Clock::now() + kGoodbyeTimeout;
   while (!links.empty()) {
@@ -269,6 +283,7 @@ void Mesh::State::tick(TimePoint now) {
     if (attempt->deadline <= now) attempt->socket.close(ignored);
   }
   for (const auto& [id, link] : links) link->tick(now);
+  prober.tick(now);
   if (now >= next_scan) scan(now);
 }
 
@@ -332,14 +347,16 @@ Task<void> Mesh::State::receive(tcp::socket plain, std::string address) {
   {
     Attempt attempt(arrivals, socket.next_layer(), Clock::now() + kHandshakeTimeout);
     attempt.address = address;
-    std::array<char, kLinkPreamble.size()> preamble;
-    const auto buffer = asio::buffer(preamble);
-    const auto [error, size] =
-        co_await asio::async_read(socket.next_layer(), buffer, net::kAsTuple);
-    if (error == asio::error::operation_aborted)
-      theirs = fail(Code::kTimeout, "it says nothing");
-    else if (!error && std::string_view(preamble.data(), size) == kLinkPreamble)
+    const auto wish = co_await read_exactly(socket.next_layer(), kLinkPreamble.size());
+    if (wish && *wish == kLinkPreamble) {
       theirs = co_await greet(socket, Role::kListener);
+    } else if (wish && *wish == kProbePreamble) {
+      const auto token = co_await read_exactly(socket.next_layer(), kProbeTokenBytes);
+      if (token) prober.take(std::move(socket.next_layer()), *token);
+      co_return;
+    } else if (!wish) {
+      theirs = tl::unexpected(wish.error());
+    }
   }
   if (theirs) {
     co_await keep_link(std::move(socket), std::move(*theirs), Role::kListener);
@@ -438,13 +455,21 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
                .boot_unix_ms = theirs.boot_unix_ms,
                .address = remote_address(socket.next_layer()),
                .mesh_port = theirs.mesh_port};
+  ProbePath path = {.peer = id,
+                    .address = peer.address,
+                    .mesh_port = peer.mesh_port,
+                    .kind = local_kind(socket.next_layer()),
+                    .we_offer = hello.id < id,
+                    .we_dial = role == Role::kDialer};
   Link link(std::move(socket), std::move(peer), role, link_events(id));
   links.emplace(id, &link);
   log::info("linked with {} ({}) at {}", link.peer().name, id, link.peer().address);
   remember(link.peer());
+  prober.link_up(std::move(path));
   events.link_up(link.peer());
   const std::string why = co_await link.run();
   links.erase(id);
+  prober.link_lost(id);
   links_changed.notify_all();
   if (closing) co_return;
   log::info("the link with {} ({}) is lost: {}", link.peer().name, id, why);
@@ -453,16 +478,36 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
   wake.notify_all();
 }
 
+std::string Mesh::State::local_kind(tcp::socket& socket) const {
+  boost::system::error_code error;
+  const auto local = socket.local_endpoint(error);
+  const auto remote = socket.remote_endpoint(error);
+  if (error) return "other";
+  if (local.address() == remote.address()) return "loopback";
+  const Interface* interface = interface_with(interfaces, local.address());
+  return interface == nullptr ? "other" : interface_kind(*interface);
+}
+
 void Mesh::State::remember(const Peer& peer) {
   const auto kept = remembered.add({.id = peer.id, .host = peer.address, .port = peer.mesh_port});
   if (!kept) log::warn("peers are not remembered: {}", kept.error().message);
+}
+
+ProberEvents Mesh::State::prober_events() {
+  return {.send =
+              [this](const std::string& peer, std::string_view message) {
+                const auto link = links.find(peer);
+                return link != links.end() && link->second->send_probe(message);
+              },
+          .measured = [this](const std::string& peer) { events.measured(peer); },
+          .busy = [this] { return events.busy(); }};
 }
 
 LinkEvents Mesh::State::link_events(const std::string& peer) {
   return {
       .message = [this, peer](std::string message) { events.message(peer, std::move(message)); },
       .stream = [this](std::unique_ptr<Stream> stream) { events.stream(std::move(stream)); },
-      .probe = [](std::string) {}};
+      .probe = [this, peer](std::string message) { prober.on_message(peer, message); }};
 }
 
 Mesh::Mesh(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -491,7 +536,7 @@ const Peer* Mesh::find(std::string_view peer) const {
   return link == state_->links.end() ? nullptr : &link->second->peer();
 }
 
-std::vector<LinkStatus> Mesh::links() const { return {}; }
+std::vector<LinkStatus> Mesh::links() const { return state_->prober.results(); }
 
 bool Mesh::send(const std::string& peer, std::string message) {
   const auto link = state_->links.find(peer);

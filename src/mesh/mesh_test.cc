@@ -16,6 +16,7 @@ using testing::close_all;
 using testing::Device;
 using testing::free_port;
 using testing::get;
+using testing::run_for;
 using testing::run_until;
 
 MeshOptions joining(const std::vector<const Device*>& others, std::string name = "other") {
@@ -164,6 +165,28 @@ class TwoDevices : public ::testing::Test {
   net::Loop loop{1};
   Device a, b;
 };
+
+TEST_F(TwoDevices, BothEndsLearnWhatTheirPathCarries) {
+  ASSERT_TRUE(run_until(loop, [&] { return !a.measured.empty() && !b.measured.empty(); }));
+  const LinkStatus here = a.mesh->links().at(0), there = b.mesh->links().at(0);
+  EXPECT_EQ(here.peer, b.id());
+  EXPECT_EQ(here.kind, "loopback");
+  EXPECT_GT(here.round_trip_p50_s, 0);
+  EXPECT_LT(here.round_trip_p50_s, 1);
+  EXPECT_GE(here.round_trip_p99_s, here.round_trip_p50_s);
+  EXPECT_GT(here.bytes_per_s, 1e6);
+  EXPECT_EQ(here.round_trip_p50_s, there.round_trip_p50_s);
+  EXPECT_EQ(here.bytes_per_s, there.bytes_per_s);
+  fmt::print("round trip {:.1f} us, 99% {:.1f} us, {:.2f} GB/s\n", here.round_trip_p50_s * 1e6,
+             here.round_trip_p99_s * 1e6, here.bytes_per_s / 1e9);
+}
+
+TEST_F(TwoDevices, NothingIsMeasuredWhileEitherEndIsBusy) {
+  b.busy = true;
+  EXPECT_FALSE(run_for(loop, std::chrono::milliseconds(1500), [&] { return !a.measured.empty(); }));
+  b.busy = false;
+  EXPECT_TRUE(run_until(loop, [&] { return !a.measured.empty() && !b.measured.empty(); }));
+}
 
 TEST_F(TwoDevices, AStreamCarriesMessagesBothWays) {
   const auto here = open("call");

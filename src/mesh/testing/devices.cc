@@ -9,7 +9,7 @@
 namespace cohort::mesh::testing {
 namespace {
 
-constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::milliseconds kPatience{30'000};
 
 }  // namespace
 
@@ -53,14 +53,18 @@ uint16_t free_port() {
   }
 }
 
-bool run_until(net::Loop& loop, const std::function<bool()>& done) {
-  const net::TimePoint deadline = net::Clock::now() + kPatience;
+bool run_for(net::Loop& loop, std::chrono::milliseconds time, const std::function<bool()>& done) {
+  const net::TimePoint deadline = net::Clock::now() + time;
   while (!done()) {
     if (net::Clock::now() > deadline) return false;
     loop.restart();
     loop.run_one_for(std::chrono::milliseconds(50));
   }
   return true;
+}
+
+bool run_until(net::Loop& loop, const std::function<bool()>& done) {
+  return run_for(loop, kPatience, done);
 }
 
 void run(net::Loop& loop, net::Task<void> task) {

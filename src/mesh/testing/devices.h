@@ -30,6 +30,9 @@ struct Device {
 
 uint16_t free_port();  // was so a moment ago
 
+// Runs the loop until `done`, at most so long; true when done.
+bool run_for(net::Loop& loop, std::chrono::milliseconds time, const std::function<bool()>& done);
+
 // Runs the loop until `done` or half a minute has passed; true when done.
 bool run_until(net::Loop& loop, const std::function<bool()>& done);
 

@@ -1,0 +1,263 @@
+#include "mesh/path_probe.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace cohort::mesh {
+namespace {
+
+using net::Clock;
+using net::TimePoint;
+using std::chrono::milliseconds;
+
+constexpr size_t kPingBytes = 64;
+constexpr int kPings = 200;
+constexpr int kFewestPings = 5;
+constexpr int kWarmUpPings = 10;
+constexpr milliseconds kPingTime{150};  // of all; a slow path gets fewer
+constexpr milliseconds kSpinTime{2};    // waiting for one; then the processor is left alone
+constexpr milliseconds kStartTime{40};  // of a burst: windows grow, shapers spend what they saved
+constexpr milliseconds kLongestStart{500};
+constexpr int kStartRoundTrips = 12;
+constexpr size_t kStartBytes = 512 << 10;
+constexpr milliseconds kSteadyTime{100};  // what counts
+constexpr size_t kBlockBytes = 64 << 10;  // of a burst; a block's first byte is 1 in the last one
+constexpr size_t kReceiveBytes = 256 << 10;
+constexpr double kMostSeconds = 60;  // what a peer may claim as a round trip
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+class ProbeSocket {
+ public:
+  ProbeSocket(int socket, TimePoint deadline) : socket_(socket), deadline_(deadline) {}
+
+  // 0: nothing there now.
+  Result<size_t> receive_some(char* to, size_t size) {
+    const ssize_t got = ::recv(socket_, to, size, MSG_DONTWAIT);
+    if (got > 0) return static_cast<size_t>(got);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return check_time();
+    return fail(Code::kUnavailable, "the probe's connection has ended");
+  }
+
+  Result<size_t> send_some(const char* from, size_t size) {
+    const ssize_t sent = ::send(socket_, from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return static_cast<size_t>(sent);
+    if (errno == EAGAIN || errno == EINTR) return check_time();
+    return fail(Code::kUnavailable, "the probe's connection has ended");
+  }
+
+  Result<void> receive(char* to, size_t size) {
+    TimePoint spin_until = Clock::now() + kSpinTime;
+    for (size_t have = 0; have < size;) {
+      COHORT_TRY(const size_t got, receive_some(to + have, size - have));
+      have += got;
+      if (got > 0) continue;
+      if (Clock::now() < spin_until) {
+        ::sched_yield();
+      } else {
+        wait_for(POLLIN);
+        spin_until = Clock::now() + kSpinTime;
+      }
+    }
+    return {};
+  }
+
+  Result<void> send(const char* from, size_t size) {
+    for (size_t gone = 0; gone < size;) {
+      COHORT_TRY(const size_t sent, send_some(from + gone, size - gone));
+      gone += sent;
+      if (sent == 0) wait_for(POLLOUT);
+    }
+    return {};
+  }
+
+  void wait_for(short events) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
+    pollfd wanted = {.fd = socket_, .events = events, .revents = 0};
+    ::poll(&wanted, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 1000)));
+  }
+
+ private:
+  Result<size_t> check_time() const {
+    if (Clock::now() < deadline_) return size_t{0};
+    return fail(Code::kTimeout, "the probe took too long");
+  }
+
+  const int socket_;
+  const TimePoint deadline_;
+};
+
+// A ping's first byte is 1 in the last one, which tells the figures so far: what comes next depends on them.
+struct RoundTrips {
+  double p50_s = 0, p99_s = 0;
+};
+
+RoundTrips percentiles(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  const auto at = [&](double share) {
+    return samples[static_cast<size_t>(share * static_cast<double>(samples.size() - 1))];
+  };
+  return {.p50_s = at(0.5), .p99_s = at(0.99)};
+}
+
+Result<RoundTrips> ping(ProbeSocket& socket) {
+  std::array<char, kPingBytes> bytes = {};
+  std::vector<double> samples;
+  const TimePoint until = Clock::now() + kPingTime;
+  for (int i = 0; i < kPings + kWarmUpPings; ++i) {
+    const TimePoint start = Clock::now();
+    if (start > until && samples.size() >= kFewestPings) break;
+    COHORT_TRY_VOID(socket.send(bytes.data(), bytes.size()));
+    COHORT_TRY_VOID(socket.receive(bytes.data(), bytes.size()));
+    const double sample = seconds(Clock::now() - start);
+    // A slow path has no time to warm up.
+    if (i >= kWarmUpPings || sample > seconds(kPingTime) / kWarmUpPings) samples.push_back(sample);
+  }
+  const RoundTrips figures = percentiles(std::move(samples));
+  bytes[0] = 1;
+  store(bytes.data() + 8, figures);
+  COHORT_TRY_VOID(socket.send(bytes.data(), bytes.size()));
+  return figures;
+}
+
+Result<RoundTrips> answer_pings(ProbeSocket& socket) {
+  std::array<char, kPingBytes> bytes;
+  for (;;) {
+    COHORT_TRY_VOID(socket.receive(bytes.data(), bytes.size()));
+    if (bytes[0] != 0) break;
+    COHORT_TRY_VOID(socket.send(bytes.data(), bytes.size()));
+  }
+  const auto figures = load<RoundTrips>(bytes.data() + 8);
+  const bool sane =
+      figures.p50_s > 0 && figures.p50_s <= figures.p99_s && figures.p99_s < kMostSeconds;
+  if (!sane) return fail(Code::kInvalidArgument, "the probe's figures make no sense");
+  return figures;
+}
+
+// Sends until the receiver says it has seen enough, then a last block; returns when that has arrived.
+Result<void> send_burst(ProbeSocket& socket) {
+  std::vector<char> block(kBlockBytes, 0);
+  size_t at = 0;  // in the block
+  bool enough = false;
+  for (;;) {
+    char word;
+    if (!enough) {
+      COHORT_TRY(const size_t got, socket.receive_some(&word, 1));
+      enough = got == 1;
+    }
+    if (at == 0 && enough) block[0] = 1;
+    COHORT_TRY(const size_t sent, socket.send_some(block.data() + at, block.size() - at));
+    if (sent == 0) socket.wait_for(enough ? POLLOUT : POLLOUT | POLLIN);
+    at = (at + sent) % kBlockBytes;
+    if (sent > 0 && at == 0 && block[0] == 1) return socket.receive(&word, 1);
+  }
+}
+
+// The rate of a burst after its start, and whether it was seen long enough.
+class BurstClock {
+ public:
+  explicit BurstClock(double round_trip_s)
+      : skipped_s_(std::clamp(round_trip_s * kStartRoundTrips, seconds(kStartTime),
+                              seconds(kLongestStart))) {}
+
+  void on_bytes(size_t size, TimePoint now) {
+    if (total_ == 0) begin_ = now;
+    total_ += size;
+    if (!steady_) {
+      const double passed = seconds(now - begin_);
+      const bool started = passed >= skipped_s_ && total_ >= kStartBytes;
+      if (!started && passed < seconds(kLongestStart)) return;
+      steady_ = true;
+      steady_begin_ = now;
+      steady_total_ = total_;
+    }
+    last_ = now;
+  }
+
+  bool enough() const { return steady_ && last_ - steady_begin_ >= kSteadyTime; }
+  double bytes_per_s() const {
+    return static_cast<double>(total_ - steady_total_) / seconds(last_ - steady_begin_);
+  }
+
+ private:
+  const double skipped_s_;
+  TimePoint begin_, steady_begin_, last_;
+  size_t total_ = 0, steady_total_ = 0;
+  bool steady_ = false;
+};
+
+Result<double> receive_burst(ProbeSocket& socket, double round_trip_s) {
+  std::vector<char> bytes(kReceiveBytes);
+  BurstClock clock(round_trip_s);
+  size_t offset = 0;  // in the burst
+  bool said_enough = false;
+  for (bool ended = false; !ended;) {
+    COHORT_TRY(const size_t got, socket.receive_some(bytes.data(), bytes.size()));
+    if (got == 0) {
+      socket.wait_for(POLLIN);
+      continue;
+    }
+    if (!said_enough) clock.on_bytes(got, Clock::now());
+    if (!said_enough && clock.enough()) {
+      said_enough = true;
+      COHORT_TRY_VOID(socket.send("e", 1));
+    }
+    for (size_t at = (kBlockBytes - offset % kBlockBytes) % kBlockBytes; at < got;
+         at += kBlockBytes) {
+      if (bytes[at] != 1) continue;
+      if (got - at > kBlockBytes)
+        return fail(Code::kInvalidArgument, "bytes behind a probe's burst");
+      std::vector<char> rest(kBlockBytes - (got - at));
+      COHORT_TRY_VOID(socket.receive(rest.data(), rest.size()));
+      COHORT_TRY_VOID(socket.send("d", 1));
+      ended = true;
+    }
+    offset += got;
+  }
+  if (!clock.enough()) return fail(Code::kInvalidArgument, "the probe's burst was too short");
+  return clock.bytes_per_s();
+}
+
+// Each side tells the rate it received.
+Result<double> slower_of(ProbeSocket& socket, double received_bytes_per_s) {
+  char bytes[sizeof(double)];
+  store(bytes, received_bytes_per_s);
+  COHORT_TRY_VOID(socket.send(bytes, sizeof bytes));
+  COHORT_TRY_VOID(socket.receive(bytes, sizeof bytes));
+  const auto theirs = load<double>(bytes);
+  if (!std::isfinite(theirs) || theirs <= 0)
+    return fail(Code::kInvalidArgument, "the probe's figures make no sense");
+  return std::min(theirs, received_bytes_per_s);
+}
+
+}  // namespace
+
+Result<PathFigures> probe_path(int socket, ProbeRole role, net::TimePoint deadline) {
+  ProbeSocket probe(socket, deadline);
+  PathFigures figures;
+  double received = 0;
+  if (role == ProbeRole::kFirst) {
+    COHORT_TRY(const RoundTrips trips, ping(probe));
+    figures = {.round_trip_p50_s = trips.p50_s, .round_trip_p99_s = trips.p99_s};
+    COHORT_TRY_VOID(send_burst(probe));
+    COHORT_TRY(received, receive_burst(probe, trips.p50_s));
+  } else {
+    COHORT_TRY(const RoundTrips trips, answer_pings(probe));
+    figures = {.round_trip_p50_s = trips.p50_s, .round_trip_p99_s = trips.p99_s};
+    COHORT_TRY(received, receive_burst(probe, trips.p50_s));
+    COHORT_TRY_VOID(send_burst(probe));
+  }
+  COHORT_TRY(figures.bytes_per_s, slower_of(probe, received));
+  return figures;
+}
+
+}  // namespace cohort::mesh

@@ -1,0 +1,21 @@
+// Measures the path of a connected TCP socket, together with the other end: round trips by ping-pong, then the bandwidth of
+// each direction by a burst. Blocks and spins: for a thread of its own.
+#pragma once
+
+#include "base/result.h"
+#include "net/task.h"
+
+namespace cohort::mesh {
+
+struct PathFigures {
+  double round_trip_p50_s = 0;
+  double round_trip_p99_s = 0;
+  double bytes_per_s = 0;  // of the slower direction, as its receiver saw it
+};
+
+enum class ProbeRole : uint8_t { kFirst, kSecond };  // one end each
+
+// The socket does not block and belongs to nobody else meanwhile; shutting it down ends this with kUnavailable.
+Result<PathFigures> probe_path(int socket, ProbeRole role, net::TimePoint deadline);
+
+}  // namespace cohort::mesh
