@@ -21,6 +21,27 @@ net::Clock::duration retry_after(const Candidate& candidate) {
 
 }  // namespace
 
+Result<Candidate> parse_peer(const std::string& text, uint16_t default_port) {
+  Candidate candidate{.host = text, .port = default_port};
+  const size_t colon = text.rfind(':');
+  const bool bracketed = text.starts_with('[');
+  const bool bare_v6 = !bracketed && text.find(':') != colon;
+  if (colon != std::string::npos && !bare_v6 && (!bracketed || text[colon - 1] == ']')) {
+    const std::string digits = text.substr(colon + 1);
+    const bool fine = !digits.empty() && digits.size() <= 5 &&
+                      digits.find_first_not_of("0123456789") == std::string::npos;
+    const int port = fine ? std::stoi(digits) : 0;
+    if (port < 1 || port > UINT16_MAX)
+      return fail(Code::kInvalidArgument, "peer '{}': the port must be 1 to 65535", text);
+    candidate.host = text.substr(0, colon);
+    candidate.port = static_cast<uint16_t>(port);
+  }
+  if (bracketed && candidate.host.ends_with(']'))
+    candidate.host = candidate.host.substr(1, candidate.host.size() - 2);
+  if (candidate.host.empty()) return fail(Code::kInvalidArgument, "peer '{}' names no host", text);
+  return candidate;
+}
+
 void Candidates::add(Candidate candidate) {
   const auto same = [&](const Candidate& known) {
     return known.host == candidate.host && known.port == candidate.port;

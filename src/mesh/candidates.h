@@ -30,6 +30,9 @@ struct Candidate {
   net::TimePoint forgotten_at = net::kNever;
 };
 
+// "host", "host:port", "1.2.3.4:5", "[::1]:5", "::1". kInvalidArgument.
+Result<Candidate> parse_peer(const std::string& text, uint16_t default_port);
+
 class Candidates {
  public:
   static constexpr size_t kMax = 1024;

@@ -8,8 +8,6 @@
 namespace cohort::mesh {
 namespace {
 
-constexpr size_t kMaxNameBytes = 128;
-
 std::string signed_bytes(char role, std::string_view binding, std::string_view text) {
   return fmt::format("cohort hello {}{}{}", role, binding, text);
 }
@@ -50,6 +48,15 @@ Result<Hello> decode_hello(std::string_view bytes, char role, std::string_view b
     return fail(Code::kInvalidArgument, "its name is too long");
   hello.name = printable(std::move(hello.name));
   return parsed;
+}
+
+std::string short_name(std::string name) {
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  if (name.size() <= kMaxNameBytes) return name;
+  size_t size = kMaxNameBytes;
+  while (size > 0 && continues(name[size])) --size;
+  name.resize(size);
+  return name;
 }
 
 Result<uint32_t> agree_on_version(const Hello& ours, const Hello& theirs) {

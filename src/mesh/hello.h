@@ -40,6 +40,7 @@ struct Hello {
 
 inline constexpr size_t kMaxHelloBytes = 4096;
 inline constexpr size_t kSignatureBytes = 64;
+inline constexpr size_t kMaxNameBytes = 128;
 
 // The text, and behind it the signature over the channel's binding, the sender's role ('d' or 'l') and the text.
 Result<std::string> encode_hello(const Hello& hello, const Identity& identity, char role,
@@ -47,6 +48,9 @@ Result<std::string> encode_hello(const Hello& hello, const Identity& identity, c
 // Checks id, key, signature and namespace; names are made printable. Versions are for agree_on_version().
 Result<Hello> decode_hello(std::string_view bytes, char role, std::string_view binding,
                            std::string_view cluster_namespace);
+
+// At most kMaxNameBytes of it, no character cut in two.
+std::string short_name(std::string name);
 
 // The highest version that both speak. kUnsupported names both ranges.
 Result<uint32_t> agree_on_version(const Hello& ours, const Hello& theirs);

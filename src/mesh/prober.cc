@@ -54,8 +54,9 @@ void Prober::link_lost(const std::string& peer) {
 void Prober::tick(TimePoint now) {
   if (session_ && (now > session_->deadline || (session_->running && events_.busy()))) interrupt();
   for (auto& [peer, path] : paths_) {
+    if (!path.path.we_offer || path.next > now) continue;
     if (is_busy()) return;
-    if (path.path.we_offer && path.next <= now) offer(path);
+    offer(path);
   }
 }
 
