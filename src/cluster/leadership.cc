@@ -94,22 +94,34 @@ std::string who_left(const InstancePlan& instance, const Devices& devices) {
     const auto found = devices.find(rank.member.device);
     if (found != devices.end() && !found->second.leaving) continue;
     if (!names.empty()) names += ", ";
-    names += found != devices.end() ? found->second.name : rank.member.device;
+    names += rank.member.name;
   }
   return names;
 }
 
+// The wishes as far as the devices that are left can honour them, the dearest first: running at all comes before all.
+std::vector<InstanceWishes> wishes_by_healing(InstanceWishes wishes, const Topology& topology) {
+  std::erase_if(wishes.only, [&](const std::string& wanted) {
+    return std::none_of(topology.devices.begin(), topology.devices.end(), [&](const auto& device) {
+      return device.id == wanted || device.name == wanted;
+    });
+  });
+  std::vector<InstanceWishes> all{wishes};
+  wishes.devices = 0;
+  wishes.manual.clear();
+  all.push_back(wishes);
+  wishes.sharding = "auto";
+  all.push_back(wishes);
+  return all;
+}
+
 InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
                            const Devices& devices) {
-  const std::string gone = who_left(old, devices);
-  InstanceWishes wishes = old.wishes;
-  Result<InstancePlan> healed =
-      place_instance(old.id, old.model, old.cost, wishes, topology_of(devices, plan, &old));
-  if (!healed) {  // what was wished cannot be had any more; running at all comes first
-    wishes.devices = 0;
-    wishes.manual.clear();
-    wishes.sharding = "auto";
-    healed = place_instance(old.id, old.model, old.cost, wishes, topology_of(devices, plan, &old));
+  const Topology topology = topology_of(devices, plan, &old);
+  Result<InstancePlan> healed = fail(Code::kUnavailable, "no device is left");
+  for (const InstanceWishes& wishes : wishes_by_healing(old.wishes, topology)) {
+    healed = place_instance(old.id, old.model, old.cost, wishes, topology);
+    if (healed) break;
   }
   InstancePlan next = healed.value_or(old);
   next.wishes = old.wishes;
@@ -118,7 +130,8 @@ InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
   if (!healed) {
     next.failed = true;
     next.stages.clear();
-    next.reason = fmt::format("device {} left, and {}", gone, healed.error().message);
+    next.reason =
+        fmt::format("device {} left, and {}", who_left(old, devices), healed.error().message);
   }
   return next;
 }
@@ -175,8 +188,8 @@ Result<InstancePlan> place_instance(std::string id, std::string model, const Mod
     StagePlan& out =
         instance.stages.emplace_back(StagePlan{stage.first_layer, stage.last_layer, {}});
     for (const StageMember& member : stage.members) {
-      out.members.push_back(
-          {topology.devices[static_cast<size_t>(member.device)].id, member.fraction});
+      const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
+      out.members.push_back({device.id, member.fraction, device.name});
     }
   }
   return instance;

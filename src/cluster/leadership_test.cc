@@ -93,6 +93,22 @@ TEST(Leadership, AnInstanceMovesAwayFromADeviceThatLeaves) {
   EXPECT_FALSE(healed->instances[0].involves(leaving));
 }
 
+TEST(Leadership, WishesThatTheLivingCannotHonourAreLetGo) {
+  Devices devices = devices_of(4, 4 * kGiB);
+  InstanceWishes wishes;
+  wishes.sharding = "pipeline";
+  wishes.devices = 3;
+  wishes.only = {"a", "b", "c"};
+  const PlanDocument plan = plan_with(devices, model_of(kGiB), wishes);
+  devices.erase("id-b");
+  const auto healed = heal(plan, devices);
+  ASSERT_TRUE(healed);
+  const InstancePlan& instance = healed->instances[0];
+  EXPECT_FALSE(instance.failed) << instance.reason;
+  EXPECT_FALSE(instance.involves("id-d")) << "of the wishes those that can be kept are";
+  EXPECT_EQ(instance.wishes.devices, 3) << "for the next healing the wishes stand";
+}
+
 TEST(Leadership, TheMemoryAnInstanceHoldsServesItsOwnHealing) {
   Devices devices = devices_of(3, 4 * kGiB);
   InstanceWishes wishes;

@@ -15,12 +15,14 @@ namespace cohort::cluster {
 struct MemberPlan {
   DeviceId device;
   double fraction = 1;
+  std::string name;  // of the device, for when it is gone
 
   bool operator==(const MemberPlan&) const = default;
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("device", device);
     visit("fraction", fraction);
+    visit("name", name);
   }
 };
 

@@ -85,6 +85,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, Cluster
   };
   outward.changed = [raw = cluster.get()] {
     raw->lead();
+    if (raw->shell_->was_superseded()) raw->dirty_ = true;
     raw->events_.changed();
   };
   cluster->shell_ = std::make_unique<ClusterShell>(
@@ -144,7 +145,7 @@ void Cluster::publish() {
       net::Clock::now() + (events_.busy() ? std::chrono::seconds(kBusyInterval) : kFactsInterval);
   events_.describe(self_);
   fill_links(self_);
-  if (auto orphans = shell_->take_superseded()) self_.orphans = dump_json(to_json(*orphans));
+  if (const auto orphans = shell_->take_superseded()) self_.orphans = dump_json(to_json(*orphans));
   if (shell_->leads()) self_.orphans.clear();
   shell_->publish(self_);
 }
@@ -174,7 +175,8 @@ void Cluster::lead() {
   if (leading_ || !shell_->leads()) return;
   leading_ = true;  // what is published below comes back here
   for (const auto& [id, device] : shell_->devices()) {
-    if (device.orphans.empty()) continue;
+    if (device.orphans.empty() || std::exchange(adopted_[id], device.orphans) == device.orphans)
+      continue;
     const auto json = parse_json(device.orphans);
     const auto orphans = json ? from_json<cluster::PlanDocument>(*json)
                               : Result<cluster::PlanDocument>(tl::unexpected(json.error()));

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,7 +86,8 @@ class Cluster {
   std::unique_ptr<ClusterShell> shell_;
   cluster::DeviceDocument self_;
   bool dirty_ = true;
-  bool leading_ = false;  // inside lead()
+  bool leading_ = false;                        // inside lead()
+  std::map<std::string, std::string> adopted_;  // orphans seen, by device: each is taken over once
   net::TimePoint next_facts_;
   net::TaskGroup tasks_;
 };

@@ -61,6 +61,7 @@ class ClusterShell {
   void publish(const cluster::PlanDocument& plan);  // only while leads()
 
   const std::vector<ClusterEvent>& events() const { return events_; }  // oldest first
+  bool was_superseded() const { return superseded_.has_value(); }
   std::optional<cluster::PlanDocument> take_superseded() {
     return std::exchange(superseded_, std::nullopt);
   }

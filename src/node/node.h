@@ -170,7 +170,6 @@ class Node {
   void describe(cluster::DeviceDocument& self) const;
   InstanceStatus status_of(const cluster::InstancePlan& plan) const;
   Code failure_code(const cluster::InstancePlan& plan) const;
-  std::string device_name(const std::string& id) const;
   bool busy() const;
 
   net::Executor executor_;

@@ -158,6 +158,7 @@ Result<std::unique_ptr<Generation>> Node::generate_for_peer(const std::string& i
   Instance* instance = plan != nullptr ? instance_here(*plan) : nullptr;
   if (instance == nullptr) return fail(Code::kUnavailable, "instance {} is not driven here", id);
   auto generation = std::make_unique<Generation>(executor_, std::move(request));
+  generation->for_peer = true;
   COHORT_TRY_VOID(instance->accept(*generation));
   return generation;
 }

@@ -23,7 +23,12 @@ void Node::reconcile() {
     } else if (plan->epoch != instance.options().epoch ||
                cluster::driver_of(*plan) != device_id()) {
       for (Generation* generation : instance.give_up_requests()) {
-        park(*generation, plan->id, {Code::kUnavailable, "the instance moves"});
+        const Error why{Code::kUnavailable, "the instance moves"};
+        if (generation->for_peer) {
+          generation->fail(why);
+        } else {
+          park(*generation, plan->id, why);
+        }
       }
       instance.stop("the instance moved");
     }
@@ -75,7 +80,7 @@ InstanceOptions Node::instance_options(const cluster::InstancePlan& plan, ModelL
     options.load.group = layout_of(plan);
     options.mesh = cluster_->mesh();
     for (const cluster::RankPlan& rank : ranks) {
-      options.ranks.push_back({rank.rank, rank.member.device, device_name(rank.member.device)});
+      options.ranks.push_back({rank.rank, rank.member.device, rank.member.name});
     }
   }
   options.runner_command = options_.runner_command;

@@ -54,11 +54,6 @@ bool Node::busy() const {
   return false;
 }
 
-std::string Node::device_name(const std::string& id) const {
-  const auto found = cluster_->devices().find(id);
-  return found == cluster_->devices().end() ? id : found->second.name;
-}
-
 InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
   InstanceStatus status{.id = plan.id,
                         .model = plan.model,
@@ -69,7 +64,7 @@ InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
                         .heals = plan.heals};
   for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
     const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
-    status.members.push_back({rank.member.device, device_name(rank.member.device), rank.rank,
+    status.members.push_back({rank.member.device, rank.member.name, rank.rank,
                               stage.first_layer, stage.last_layer, rank.member.fraction});
   }
   if (plan.failed) {
