@@ -25,6 +25,8 @@ struct Variant {
   std::string name;
   std::function<std::unique_ptr<Backend>()> make;
   float product_tolerance;  // of products with weights, relative to the greatest result
+
+  friend void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 };
 
 Variant cpu_variant(const CpuOptions& options) {

@@ -79,6 +79,8 @@ struct Lie {
   const char* name;
   const char* header;  // of a file with 16 bytes of data
   const char* error;
+
+  friend void PrintTo(const Lie& lie, std::ostream* out) { *out << lie.name; }
 };
 
 class SafetensorsLies : public ::testing::TestWithParam<Lie> {};

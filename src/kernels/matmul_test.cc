@@ -69,6 +69,9 @@ double relative_rms(const Reference& expected, const std::vector<float>& y, int6
 struct Case {
   const Kernels* kernels;
   TestFormat format;
+
+  std::string name() const { return std::string(kernels->name) + "_" + format.name(); }
+  friend void PrintTo(const Case& test, std::ostream* out) { *out << test.name(); }
 };
 
 std::vector<Case> cases() {
@@ -262,9 +265,8 @@ TEST_P(Matmul, ARowOfActivationsDoesNotFeelItsNeighbours) {
   EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.end() - (rows + 3)));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Matmul, testing::ValuesIn(cases()), [](const auto& test) {
-  return std::string(test.param.kernels->name) + "_" + test.param.format.name();
-});
+INSTANTIATE_TEST_SUITE_P(All, Matmul, testing::ValuesIn(cases()),
+                         [](const auto& test) { return test.param.name(); });
 
 class QuantizedActivations : public testing::TestWithParam<const Kernels*> {};
 

@@ -25,6 +25,7 @@ struct TestFormat {
     return text + std::to_string(quant.bits) + "_g" + std::to_string(quant.group_size) + "_" +
            std::string(dtype_name(type));
   }
+  friend void PrintTo(const TestFormat& format, std::ostream* out) { *out << format.name(); }
 };
 
 // Every kind of codes, with every group size and scale type somewhere.

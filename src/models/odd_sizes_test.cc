@@ -203,6 +203,8 @@ Result<Golden> self_made_golden(const Checkpoint& checkpoint, int prompt, int de
 struct OddCase {
   const char* name;
   std::function<RandomModel()> make;
+
+  friend void PrintTo(const OddCase& odd, std::ostream* out) { *out << odd.name; }
 };
 
 class OddSizes : public ::testing::TestWithParam<OddCase> {

@@ -21,6 +21,14 @@ const fs::path kFixtures = fs::path(COHORT_SOURCE_DIR) / "tests/data/models";
 struct TensorCase {
   const char* fixture;
   std::vector<double> fractions;
+
+  std::string name() const {
+    std::string text = fixture;
+    for (const double fraction : fractions) text += fmt::format("_{:.0f}", fraction * 100);
+    std::ranges::replace(text, '-', '_');
+    return text;
+  }
+  friend void PrintTo(const TensorCase& test, std::ostream* out) { *out << test.name(); }
 };
 
 class TensorParallel : public ::testing::TestWithParam<TensorCase> {};
@@ -59,13 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
                       TensorCase{"kimi_k2-q4g32", {0.7, 0.3}}, TensorCase{"gpt_oss-bf16", kHalves},
                       TensorCase{"gpt_oss-mxfp4q8", {0.3, 0.7}},
                       TensorCase{"gpt_oss-q4g32", kQuarters}),
-    [](const auto& test) {
-      std::string name = test.param.fixture;
-      for (const double fraction : test.param.fractions)
-        name += fmt::format("_{:.0f}", fraction * 100);
-      std::ranges::replace(name, '-', '_');
-      return name;
-    });
+    [](const auto& test) { return test.param.name(); });
 
 // Stages run one after the other, the residual stream handed on as numbers.
 class Pipeline : public ::testing::TestWithParam<const char*> {};

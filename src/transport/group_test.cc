@@ -17,8 +17,6 @@ using testing::soon;
 using testing::value_of;
 using testing::values_of;
 
-std::string type_name(LinkType type) { return type == LinkType::kTcp ? "Tcp" : "Shm"; }
-
 class GroupOf : public ::testing::TestWithParam<std::tuple<int, LinkType>> {
  protected:
   int size() const { return std::get<0>(GetParam()); }

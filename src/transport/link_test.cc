@@ -55,9 +55,7 @@ class LinkOf : public ::testing::TestWithParam<LinkType> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Links, LinkOf, ::testing::Values(LinkType::kTcp, LinkType::kShm),
-                         [](const auto& test) {
-                           return test.param == LinkType::kTcp ? "Tcp" : "Shm";
-                         });
+                         [](const auto& test) { return type_name(test.param); });
 
 TEST_P(LinkOf, MessagesArriveWholeAndInOrder) {
   for (std::string text : {"first", "", "third"}) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <vector>
 
 #include "base/result.h"
@@ -13,6 +14,8 @@
 namespace cohort::transport {
 
 enum class LinkType { kTcp, kShm };
+inline const char* type_name(LinkType type) { return type == LinkType::kTcp ? "Tcp" : "Shm"; }
+inline void PrintTo(LinkType type, std::ostream* out) { *out << type_name(type); }
 
 struct LocalGroupOptions {
   int size = 1;
