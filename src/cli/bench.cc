@@ -1,16 +1,17 @@
 // `cohort bench`: prefill and decode of one model on this machine, beside the limits measured in the same run.
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <numeric>
 
-#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/cores.h"
 #include "backend/cpu/machine_limits.h"
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/model_store.h"
 #include "cli/terminal.h"
-#include "runner/loaded_model.h"
-#include "runner/membership.h"
+#include "runner/local_ranks.h"
+#include "runner/model_files.h"
 
 namespace cohort::cli {
 namespace {
@@ -30,30 +31,53 @@ double seconds_since(Clock::time_point started) {
   return std::chrono::duration<double>(Clock::now() - started).count();
 }
 
-// Drives the model directly: `streams` sequences side by side, each in KV pages of its own.
+// Drives the executor directly: `streams` sequences side by side, each in KV pages of its own. As in an engine, steps of
+// other streams, and of a prompt's next rows, are under way where there are stages to work on them.
 class Drive {
  public:
-  Drive(runner::LoadedModel& loaded, int32_t streams, int32_t positions)
-      : loaded_(loaded),
-        vocab_(loaded.model->info().vocab_size),
+  Drive(runner::LocalRanks& ranks, int32_t streams, int32_t positions)
+      : executor_(ranks.executor()),
+        vocab_(ranks.first().model->info().vocab_size),
         pages_(divide_up(positions, backend::kPageTokens)) {
     positions_.assign(static_cast<size_t>(streams), 0);
     logits_.resize(static_cast<size_t>(streams) * static_cast<size_t>(vocab_));
   }
 
   // `rows` more tokens on each stream, in chunks; logits of the last one.
-  Result<void> advance(int32_t rows) {
-    for (int32_t done = 0; done < rows; done += kChunkRows) {
-      COHORT_TRY_VOID(step(std::min(kChunkRows, rows - done)));
+  Result<void> prefill(int32_t rows) {
+    const int32_t chunk = kChunkRows / executor_.depth();
+    for (int32_t done = 0; done < rows; done += chunk) {
+      COHORT_TRY_VOID(
+          begin({0, positions_.size()}, std::min(chunk, rows - done), executor_.depth()));
     }
-    return {};
+    return finish_until(0);
   }
+
+  // `tokens` more on each stream, one after the other.
+  Result<void> decode(int32_t tokens) {
+    const size_t streams = positions_.size();
+    const size_t groups = std::min(streams, static_cast<size_t>(executor_.depth()));
+    for (int32_t i = 0; i < tokens; ++i) {
+      for (size_t g = 0; g < groups; ++g) {
+        const Streams share{g * streams / groups, (g + 1) * streams / groups};
+        COHORT_TRY_VOID(begin(share, 1, static_cast<int32_t>(groups)));
+      }
+    }
+    return finish_until(0);
+  }
+
   void rewind() { std::fill(positions_.begin(), positions_.end(), 0); }
 
  private:
-  Result<void> step(int32_t rows) {
-    backend::StepPlan plan;
-    for (size_t stream = 0; stream < positions_.size(); ++stream) {
+  struct Streams {
+    size_t first = 0, end = 0;
+  };
+
+  // Waits until fewer than `most` steps are under way.
+  Result<void> begin(Streams streams, int32_t rows, int32_t most) {
+    COHORT_TRY_VOID(finish_until(static_cast<size_t>(most) - 1));
+    backend::StepPlan& plan = under_way_.emplace_back();
+    for (size_t stream = streams.first; stream < streams.end; ++stream) {
       backend::SequenceRun run{.first_row = static_cast<int32_t>(plan.tokens.size()),
                                .rows = rows,
                                .first_position = positions_[stream]};
@@ -65,16 +89,24 @@ class Drive {
       plan.runs.push_back(std::move(run));
       plan.logits_rows.push_back(static_cast<int32_t>(plan.tokens.size()) - 1);
     }
-    backend::Backend& backend = *loaded_.backend;
-    backend.begin_step(plan);
-    return backend.read(loaded_.model->forward(backend, plan, {}), logits_);
+    return executor_.begin(plan);
   }
 
-  runner::LoadedModel& loaded_;
+  Result<void> finish_until(size_t left) {
+    while (under_way_.size() > left) {
+      const size_t rows = under_way_.front().logits_rows.size();
+      COHORT_TRY_VOID(executor_.finish({logits_.data(), rows * static_cast<size_t>(vocab_)}));
+      under_way_.pop_front();
+    }
+    return {};
+  }
+
+  runner::RankExecutor& executor_;
   const int32_t vocab_;
   const int32_t pages_;  // of one stream
   std::vector<int32_t> positions_;
   std::vector<float> logits_;
+  std::deque<backend::StepPlan> under_way_;
 };
 
 struct Samples {
@@ -82,18 +114,18 @@ struct Samples {
   double ttft_ms = 0;
 };
 
-Result<Samples> measure(runner::LoadedModel& loaded, const BenchOptions& options, int32_t streams,
+Result<Samples> measure(runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
                         Progress& progress) {
-  Drive drive(loaded, streams, options.pp + options.tg);
+  Drive drive(ranks, streams, options.pp + options.tg);
   Samples samples;
   std::vector<double> first;
   for (int32_t repeat = -1; repeat < options.repeat; ++repeat) {  // one round to warm up
     drive.rewind();
     const auto started = Clock::now();
-    COHORT_TRY_VOID(drive.advance(options.pp));
+    COHORT_TRY_VOID(drive.prefill(options.pp));
     const double prefill_s = seconds_since(started);
     const auto decoding = Clock::now();
-    for (int32_t i = 0; i < options.tg; ++i) COHORT_TRY_VOID(drive.advance(1));
+    COHORT_TRY_VOID(drive.decode(options.tg));
     const double decode_s = seconds_since(decoding);
     progress.update_count(repeat + 1, options.repeat, "runs");
     if (repeat < 0) continue;
@@ -106,11 +138,11 @@ Result<Samples> measure(runner::LoadedModel& loaded, const BenchOptions& options
 }
 
 // Bytes a decoded token reads: all weights once (of a mixture, more than it does), and half the KV of the run on average.
-double bytes_per_token(const runner::LoadedModel& loaded, const BenchOptions& options) {
-  const double kv =
-      static_cast<double>(backend::kv_page_bytes(loaded.model->info().kv)) / backend::kPageTokens;
-  return static_cast<double>(loaded.backend->info().weight_bytes) +
-         kv * (options.pp + options.tg / 2.0);
+double bytes_per_token(const runner::LocalRanks& ranks, const BenchOptions& options) {
+  const double first = static_cast<double>(backend::kv_page_bytes(ranks.first().model->info().kv)) /
+                       backend::kPageTokens;
+  const double kv = first * options.ranks;  // as much on the others
+  return static_cast<double>(ranks.weight_bytes()) + kv * (options.pp + options.tg / 2.0);
 }
 
 // Multiply-adds a prompt token takes part in: every matrix but the embedding and the head (only the last row meets that),
@@ -139,17 +171,17 @@ double active_parameters(const formats::Checkpoint& checkpoint) {
   return parameters;
 }
 
-Json result_json(const runner::LoadedModel& loaded, const BenchOptions& options, int32_t streams,
+Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
                  const Samples& samples, const backend::MachineLimits& limits) {
   const double decode = median(samples.decode);
   const double prefill = median(samples.prefill);
-  const double read_per_s = decode / streams * bytes_per_token(loaded, options);
-  const double operations = 2.0 * active_parameters(loaded.checkpoint);
+  const double read_per_s = decode / streams * bytes_per_token(ranks, options);
+  const double operations = 2.0 * active_parameters(ranks.first().checkpoint);
   const double peak =
       options.math == "fast" ? limits.fast_operations_per_s : limits.f32_operations_per_s;
   return Json{{"model", options.model},
-              {"devices", 1},
-              {"sharding", "single"},
+              {"devices", options.ranks},
+              {"sharding", options.ranks == 1 ? "single" : options.sharding},
               {"threads", options.threads},
               {"concurrency", streams},
               {"pp", options.pp},
@@ -160,9 +192,9 @@ Json result_json(const runner::LoadedModel& loaded, const BenchOptions& options,
               {"read_limit_gb_per_s", limits.read_bytes_per_s / 1e9},
               {"prefill_peak_fraction", prefill * operations / peak},
               {"ttft_ms", samples.ttft_ms},
-              {"weight_bytes", loaded.backend->info().weight_bytes},
+              {"weight_bytes", ranks.weight_bytes()},
               {"samples", {{"prefill", samples.prefill}, {"decode", samples.decode}}},
-              {"cpu", loaded.backend->info().detail},
+              {"cpu", ranks.first().backend->info().detail},
               {"flags", options.math}};
 }
 
@@ -181,26 +213,37 @@ void print_table(const Json& results) {
   fmt::print("{}", table.to_string(wants_colour(1)));
 }
 
+// The cores are shared out among the ranks.
+Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const BenchOptions& options) {
+  const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
+  const int32_t threads = options.threads > 0 ? options.threads : backend::usable_cores();
+  runner::LocalRanksOptions local{
+      .command = {.model = source,
+                  .model_name = options.model,
+                  .threads = std::max(1, threads / options.ranks),
+                  .math = options.math},
+      .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
+      .kv_pages = most * divide_up(options.pp + options.tg, backend::kPageTokens)};
+  COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
+  COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
+  COHORT_TRY(local.command.group,
+             runner::make_layout(
+                 {.sharding = options.sharding, .ranks = options.ranks, .layers = layers}));
+  return local;
+}
+
 Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
   COHORT_TRY(const std::string source, model_source(store, options.model));
-  const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
-  runner::LoadCommand command{.model = source,
-                              .model_name = options.model,
-                              .context_length = options.pp + options.tg,
-                              .max_sequences = most,
-                              .threads = options.threads,
-                              .math = options.math};
-  const runner::Membership single = runner::alone();
-  COHORT_TRY(runner::LoadedModel loaded, runner::load_model(command, single.placement, {}));
-  COHORT_TRY_VOID(runner::create_kv(command, *single.group, loaded));
-  options.threads = loaded.backend->info().threads;
+  COHORT_TRY(const runner::LocalRanksOptions local, ranks_of(source, options));
+  COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
+  options.threads = ranks->first().backend->info().threads * options.ranks;
   Json results = Json::array();
   for (const int32_t streams : options.concurrency) {
     if (streams < 1) return fail(Code::kInvalidArgument, "--concurrency {}: at least 1", streams);
     const backend::MachineLimits limits = backend::measure_machine_limits(options.threads);
     Progress progress(fmt::format("{} with {} streams", options.model, streams));
-    COHORT_TRY(const Samples samples, measure(loaded, options, streams, progress));
-    results.push_back(result_json(loaded, options, streams, samples, limits));
+    COHORT_TRY(const Samples samples, measure(*ranks, options, streams, progress));
+    results.push_back(result_json(*ranks, options, streams, samples, limits));
   }
   return results;
 }

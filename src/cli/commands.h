@@ -85,8 +85,11 @@ struct BenchOptions {
   int32_t tg = 128;
   std::vector<int32_t> concurrency = {1};
   int32_t repeat = 5;
-  int32_t threads = 0;
+  int32_t threads = 0;  // 0: one a core; of several ranks together
   std::string math = "fast";
+  int32_t ranks = 1;
+  std::string sharding = "tensor";
+  std::string transport = "tcp";
 };
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
 

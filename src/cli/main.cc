@@ -216,6 +216,14 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--threads", o.bench.threads)->check(CLI::NonNegativeNumber);
+  command.add_option("--ranks", o.bench.ranks, "cut the model over so many, in this process")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--sharding", o.bench.sharding)
+      ->check(CLI::IsMember({"tensor", "pipeline", "pipeline+tensor"}))
+      ->capture_default_str();
+  command.add_option("--transport", o.bench.transport, "between the ranks")
+      ->check(CLI::IsMember({"tcp", "shm"}))
+      ->capture_default_str();
   command.add_option("--math", o.bench.math)
       ->check(CLI::IsMember({"f32", "fast"}))
       ->capture_default_str();

@@ -4,6 +4,7 @@
 #include "formats/checkpoint.h"
 #include "models/golden.h"
 #include "runner/local_ranks.h"
+#include "runner/model_files.h"
 
 namespace cohort::cli {
 namespace {
@@ -40,13 +41,11 @@ Json report_json(models::GoldenReport report, const VerifyOptions& options) {
 
 Result<runner::GroupLayout> layout_of(const VerifyOptions& options) {
   COHORT_TRY(const auto checkpoint, formats::Checkpoint::open(options.folder));
-  const auto layers = checkpoint.config().find("num_hidden_layers");
-  if (layers == checkpoint.config().end() || !layers->is_number_integer())
-    return fail(Code::kInvalidArgument, "config.json: num_hidden_layers is missing");
+  COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
   COHORT_TRY(runner::GroupLayout layout, runner::make_layout({.sharding = options.sharding,
                                                               .ranks = options.ranks,
                                                               .fractions = options.fractions,
-                                                              .layers = layers->get<int32_t>()}));
+                                                              .layers = layers}));
   layout.wire = options.wire;
   return layout;
 }
@@ -62,9 +61,9 @@ Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) 
       .kv_pages = golden.pages()};
   COHORT_TRY(local.command.group, layout_of(options));
   COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
-  if (ranks->model_info().vocab_size != golden.vocab_size) {
+  if (ranks->first().model->info().vocab_size != golden.vocab_size) {
     return fail(Code::kDataLoss, "golden.safetensors has {} logits a row, the model {}",
-                golden.vocab_size, ranks->model_info().vocab_size);
+                golden.vocab_size, ranks->first().model->info().vocab_size);
   }
   runner::RankExecutor& executor = ranks->executor();
   return models::compare_with_golden(

@@ -77,7 +77,8 @@ struct Engine::State {
         options(std::move(engine_options)),
         scheduler(executor, {.max_sequences = options.max_sequences,
                              .chunk_tokens = options.chunk_tokens,
-                             .kv_pages = options.kv_pages}) {}
+                             .kv_pages = options.kv_pages,
+                             .depth = executor.depth()}) {}
 
   Result<void> check(const Request& request) const;
   Result<void> check_queue() const;
@@ -85,7 +86,8 @@ struct Engine::State {
                                               uint64_t serial, int32_t choice) const;
   FinishReason replay(Generation& generation) const;
 
-  void run(const Batch& batch);
+  Result<void> begin_steps();
+  Result<void> finish_oldest();
   void note_started(const Batch& batch);
   std::vector<Generation*> fork_choices(Generation& first);
   void sample(Generation& generation, std::span<float> logits);
@@ -188,24 +190,33 @@ FinishReason Engine::State::replay(Generation& generation) const {
   return FinishReason::kNone;
 }
 
-void Engine::State::run(const Batch& batch) {
-  now = Clock::now();
-  note_started(batch);
-  ++totals.steps;
-  const auto columns = static_cast<size_t>(vocab_size);
-  logits.resize(batch.sampled.size() * columns);
-  if (const auto done = executor.run(batch.plan, logits); !done) {
-    return finish_running(done.error().message);
+Result<void> Engine::State::begin_steps() {
+  while (scheduler.under_way() < executor.depth()) {
+    const Batch& batch = scheduler.schedule();
+    if (batch.sequences.empty()) break;
+    now = Clock::now();
+    note_started(batch);
+    ++totals.steps;
+    COHORT_TRY_VOID(executor.begin(batch.plan));
   }
+  return {};
+}
+
+Result<void> Engine::State::finish_oldest() {
+  const auto columns = static_cast<size_t>(vocab_size);
+  logits.resize(scheduler.oldest().sampled.size() * columns);
+  COHORT_TRY_VOID(executor.finish(logits));
   now = Clock::now();
-  scheduler.commit();
+  const Batch& batch = scheduler.commit();
   for (size_t row = 0; row < batch.sampled.size(); ++row) {
+    if (batch.sampled[row] == nullptr) continue;  // cancelled while the step was under way
     Generation& generation = *generations.at(batch.sampled[row]->ticket);
     const std::span<float> values(logits.data() + row * columns, columns);
     const std::vector<Generation*> others = fork_choices(generation);
     sample(generation, values);
     for (Generation* other : others) sample(*other, values);
   }
+  return {};
 }
 
 void Engine::State::note_started(const Batch& batch) {
@@ -308,6 +319,7 @@ void Engine::State::finish_cancelled() {
 }
 
 void Engine::State::finish_running(const std::string& error) {
+  scheduler.forget_steps();
   std::set<uint64_t> failed;
   for (const Sequence* sequence : scheduler.running()) {
     failed.insert(sequence->ticket / kMaxChoices);
@@ -346,12 +358,16 @@ void Engine::cancel(RequestId id) {
   if (found != state_->serials.end()) state_->cancelled.push_back(found->second);
 }
 
-bool Engine::idle() const { return state_->generations.empty() && state_->deltas.empty(); }
+bool Engine::idle() const {
+  return state_->generations.empty() && state_->deltas.empty() &&
+         state_->scheduler.under_way() == 0;
+}
 
 std::vector<Delta> Engine::step() {
   state_->finish_cancelled();
-  const Batch& batch = state_->scheduler.schedule();
-  if (!batch.sequences.empty()) state_->run(batch);
+  Result<void> done = state_->begin_steps();
+  if (done && state_->scheduler.under_way() > 0) done = state_->finish_oldest();
+  if (!done) state_->finish_running(done.error().message);
   return std::exchange(state_->deltas, {});
 }
 

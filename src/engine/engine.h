@@ -80,13 +80,19 @@ struct EngineStats {
   uint64_t preemptions = 0;  // sequences sent back to waiting because KV pages ran out
 };
 
-// Drives one step of the model: begin_step, forward, read. On one device that is all; with several ranks the leader's
-// implementation broadcasts the plan first. The second implementation (a test fake, later the group's) is why it is a seam.
+// Computes the steps of the model, in the order they are begun. On one device a step is computed when it is finished. Where
+// layers are spread over stages, the first stages work on a step as soon as it is begun, while later ones are still at
+// the steps before.
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
-  // Logits [plan.logits_rows, vocab_size], row-major, into `logits`.
-  virtual Result<void> run(const backend::StepPlan& plan, std::span<float> logits) = 0;
+  virtual int32_t depth() const = 0;  // steps that may be under way at a time
+  virtual Result<void> begin(
+      const backend::StepPlan& plan) = 0;  // `plan` stays as it is until finished
+  // Of the oldest begun: logits [plan.logits_rows, vocab_size], row-major, into `logits`. After an error nothing is
+  // under way any more.
+  virtual Result<void> finish(std::span<float> logits) = 0;
+  // After the steps begun so far, before the next.
   virtual void copy_kv_page(int32_t from, int32_t to) = 0;
 };
 
@@ -101,8 +107,9 @@ class Engine {
   // kResourceExhausted: the queue is full.
   Result<void> submit(Request request);
   void cancel(RequestId id);  // its KV is free at the next step; gives a last delta kCancelled
-  bool idle() const;
-  // One scheduling decision, one forward, one sampling. An error of the executor fails every running request.
+  bool idle() const;          // no requests, and no steps under way
+  // Begins what steps there is room for, and finishes and samples the oldest. An error of the executor fails every
+  // running request.
   std::vector<Delta> step();
   EngineStats stats() const;
   int32_t context_length()

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "engine/testing/harness.h"
 
 namespace cohort::engine {
@@ -72,12 +74,14 @@ void check(Harness& harness, Expectation& expectation) {
   }
 }
 
-class EngineStress : public ::testing::TestWithParam<uint64_t> {};
+// By seed; and by the steps under way at a time.
+class EngineStress : public ::testing::TestWithParam<std::tuple<uint64_t, int32_t>> {};
 
 TEST_P(EngineStress, EveryRequestGivesWhatItGivesAlone) {
-  Dice dice(GetParam());
+  const auto [seed, depth] = GetParam();
+  Dice dice(seed);
   const EngineOptions options = random_options(dice);
-  Harness harness(options);
+  Harness harness(options, depth);
   std::vector<Expectation> expectations;
   for (RequestId id = 0; id < 40; ++id) {
     Expectation expectation{.request = random_request(dice, id), .answers = {}};
@@ -99,7 +103,9 @@ TEST_P(EngineStress, EveryRequestGivesWhatItGivesAlone) {
   EXPECT_LE(stats.kv_pages_cached, stats.kv_pages_total);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, EngineStress, ::testing::Range<uint64_t>(0, 30));
+INSTANTIATE_TEST_SUITE_P(Seeds, EngineStress,
+                         ::testing::Combine(::testing::Range<uint64_t>(0, 30),
+                                            ::testing::Values(1, 2, 5)));
 
 }  // namespace
 }  // namespace cohort::engine

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "engine/testing/harness.h"
 
 namespace cohort::engine {
@@ -401,6 +403,46 @@ TEST(Engine, MorePromptsThanRowsTakeTurns) {
 }
 
 // ---- when pages run out ----
+
+TEST(Engine, WithStagesAPromptsChunksFollowEachOtherWithoutWaiting) {
+  Harness harness(fake_options(), 3);
+  harness.submit(make_request(1, 64 * 5 + 1, 4));
+  harness.step();
+  EXPECT_EQ(harness.executor.most_begun, 3u);
+  EXPECT_EQ(harness.executor.plans.size(), 1u);
+  harness.drain();
+  EXPECT_EQ(harness.executor.plans.size(), 6u + 3u);
+  expect_same(harness.answer(1), alone(make_request(1, 64 * 5 + 1, 4))[0]);
+}
+
+TEST(Engine, WithStagesDecodingSequencesShareTheSteps) {
+  Harness harness(fake_options(), 2);
+  for (RequestId id = 0; id < 5; ++id) harness.submit(make_request(id, 3, 40));
+  for (int step = 0; step < 6; ++step) harness.step();
+  const size_t before = harness.executor.plans.size();
+  for (int step = 0; step < 4; ++step) harness.step();
+  std::multiset<size_t> runs;
+  for (size_t i = before; i < harness.executor.plans.size(); ++i)
+    runs.insert(harness.executor.plans[i].runs.size());
+  EXPECT_EQ(runs, (std::multiset<size_t>{2, 2, 3, 3}));
+  harness.drain();
+  for (RequestId id = 0; id < 5; ++id)
+    expect_same(harness.answer(id), alone(make_request(id, 3, 40))[0]);
+}
+
+TEST(Engine, ACancelledRequestsStepsAreStillFinished) {
+  Harness harness(fake_options(), 3);
+  harness.submit(make_request(1, 64 * 4, 4));
+  harness.step();
+  harness.engine.cancel(1);
+  harness.submit(make_request(2, 100, 20));
+  harness.drain();
+  EXPECT_EQ(harness.answer(1).last.finish, FinishReason::kCancelled);
+  EXPECT_EQ(harness.executor.plans[2].runs[0].first_position,
+            128);  // begun before it was cancelled
+  expect_same(harness.answer(2), alone(make_request(2, 100, 20))[0]);
+  EXPECT_EQ(harness.engine.stats().kv_pages_used, 0);
+}
 
 TEST(Engine, TheYoungestGoesBackWhenPagesRunOutAndNothingChanges) {
   EngineOptions options = fake_options();

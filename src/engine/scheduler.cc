@@ -12,6 +12,8 @@ using backend::kPageTokens;
 
 namespace {
 
+constexpr Sequence* kNobody = nullptr;
+
 bool older(const Sequence* a, const Sequence* b) { return a->ticket < b->ticket; }
 
 template <class Sequences>
@@ -29,6 +31,7 @@ Scheduler::Scheduler(StepExecutor& executor, Options options)
   COHORT_CHECK(options.max_sequences > 0);
   COHORT_CHECK(options.chunk_tokens > 0);
   COHORT_CHECK(options.kv_pages > 0);
+  COHORT_CHECK(options.depth > 0);
 }
 
 void Scheduler::add(Sequence& sequence) {
@@ -39,13 +42,17 @@ void Scheduler::add(Sequence& sequence) {
 
 void Scheduler::remove(Sequence& sequence) {
   release_pages(sequence);
+  for (Batch& batch : under_way_) {
+    std::replace(batch.sampled.begin(), batch.sampled.end(), &sequence, kNobody);
+  }
   std::erase(running_, &sequence);
   std::erase(waiting_, &sequence);
 }
 
 void Scheduler::fork(const Sequence& parent, Sequence& child) {
-  COHORT_CHECK(parent.remaining() == 0);
   child.cached_tokens = parent.cached_tokens;
+  if (parent.remaining() > 0)
+    return wait(child);  // lost its pages while its last step was under way
   const auto whole = static_cast<size_t>(parent.computed / kPageTokens);
   const bool partial = parent.computed % kPageTokens > 0;
   const bool has_slot = static_cast<int32_t>(running_.size()) < options_.max_sequences;
@@ -65,33 +72,53 @@ void Scheduler::fork(const Sequence& parent, Sequence& child) {
 
 const Batch& Scheduler::schedule() {
   ++steps_;
-  batch_.plan.tokens.clear();
-  batch_.plan.runs.clear();
-  batch_.plan.logits_rows.clear();
-  batch_.sequences.clear();
-  batch_.sampled.clear();
+  Batch& batch = next_batch();
   admit_waiting();
-  schedule_decodes();
-  schedule_prefills();
-  return batch_;
+  schedule_decodes(batch);
+  schedule_prefills(batch);
+  if (!batch.sequences.empty()) under_way_.splice(under_way_.end(), spare_, spare_.begin());
+  return batch;
 }
 
-void Scheduler::commit() {
-  for (size_t i = 0; i < batch_.sequences.size(); ++i) {
-    batch_.sequences[i]->computed += batch_.plan.runs[i].rows;
-    publish_full_pages(*batch_.sequences[i]);
+Batch& Scheduler::next_batch() {
+  if (spare_.empty()) spare_.emplace_back();
+  Batch& batch = spare_.front();
+  batch.plan.tokens.clear();
+  batch.plan.runs.clear();
+  batch.plan.logits_rows.clear();
+  batch.sequences.clear();
+  batch.sampled.clear();
+  return batch;
+}
+
+const Batch& Scheduler::commit() {
+  spare_.splice(spare_.end(), under_way_, under_way_.begin());
+  const Batch& batch = spare_.back();
+  for (size_t i = 0; i < batch.sequences.size(); ++i) {
+    const backend::SequenceRun& run = batch.plan.runs[i];
+    if (batch.sequences[i] == nullptr) continue;
+    publish_full_pages(*batch.sequences[i], run.first_position + run.rows);
   }
+  for (Sequence* sequence : batch.sampled) {
+    if (sequence != nullptr) sequence->sampling = false;
+  }
+  return batch;
 }
 
-void Scheduler::schedule_decodes() {
+void Scheduler::forget_steps() { spare_.splice(spare_.end(), under_way_); }
+
+void Scheduler::schedule_decodes(Batch& batch) {
+  const auto decoding = std::count_if(running_.begin(), running_.end(),
+                                      [](const Sequence* s) { return s->remaining() <= 1; });
+  const auto share = static_cast<size_t>(divide_up<int64_t>(decoding, options_.depth));
   // Oldest first, while pages are taken from the youngest: a sequence already in the batch never loses its pages.
-  for (size_t i = 0; i < running_.size(); ++i) {
+  for (size_t i = 0; i < running_.size() && batch.sequences.size() < share; ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.remaining() == 1 && make_room(sequence)) append_run(sequence, 1);
+    if (sequence.remaining() == 1 && make_room(sequence)) append_run(sequence, 1, batch);
   }
 }
 
-void Scheduler::schedule_prefills() {
+void Scheduler::schedule_prefills(Batch& batch) {
   prefilling_.clear();
   for (Sequence* sequence : running_) {
     if (sequence->remaining() > 1) prefilling_.push_back(sequence);
@@ -116,12 +143,12 @@ void Scheduler::schedule_prefills() {
     }
   }
   for (size_t i = 0; i < prefilling_.size(); ++i) {
-    if (shares_[i] > 0) append_run(*prefilling_[i], shares_[i]);
+    if (shares_[i] > 0) append_run(*prefilling_[i], shares_[i], batch);
   }
 }
 
-void Scheduler::append_run(Sequence& sequence, int32_t rows) {
-  backend::StepPlan& plan = batch_.plan;
+void Scheduler::append_run(Sequence& sequence, int32_t rows, Batch& batch) {
+  backend::StepPlan& plan = batch.plan;
   const int32_t end = sequence.computed + rows;
   const auto first_token = sequence.tokens.begin() + sequence.computed;
   backend::SequenceRun run{.first_row = static_cast<int32_t>(plan.tokens.size()),
@@ -136,16 +163,19 @@ void Scheduler::append_run(Sequence& sequence, int32_t rows) {
   }
   plan.tokens.insert(plan.tokens.end(), first_token, first_token + rows);
   plan.runs.push_back(std::move(run));
-  batch_.sequences.push_back(&sequence);
-  if (end < static_cast<int32_t>(sequence.tokens.size())) return;
+  batch.sequences.push_back(&sequence);
+  sequence.computed = end;
+  sequence.sampling = sequence.remaining() == 0;
+  if (!sequence.sampling) return;
   plan.logits_rows.push_back(static_cast<int32_t>(plan.tokens.size()) - 1);
-  batch_.sampled.push_back(&sequence);
+  batch.sampled.push_back(&sequence);
 }
 
 void Scheduler::admit_waiting() {
   while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < options_.max_sequences) {
     Sequence& sequence = *waiting_.front();
-    if (!admit(sequence)) return;  // in order of arrival: a big one is not overtaken for ever
+    if (sequence.sampling || !admit(sequence))
+      return;  // in order of arrival: a big one is not overtaken for ever
     waiting_.pop_front();
     run(sequence);
   }
@@ -221,6 +251,9 @@ void Scheduler::preempt_youngest() {
 }
 
 void Scheduler::release_pages(Sequence& sequence) {
+  for (Batch& batch : under_way_) {
+    std::replace(batch.sequences.begin(), batch.sequences.end(), &sequence, kNobody);
+  }
   for (const int32_t page : sequence.pages) pool_.release(page);
   sequence.pages.clear();
   sequence.computed = 0;
@@ -228,8 +261,8 @@ void Scheduler::release_pages(Sequence& sequence) {
   sequence.tree_pages = 0;
 }
 
-void Scheduler::publish_full_pages(Sequence& sequence) {
-  while ((sequence.tree_pages + 1) * kPageTokens <= sequence.computed) {
+void Scheduler::publish_full_pages(Sequence& sequence, int32_t computed) {
+  while ((sequence.tree_pages + 1) * kPageTokens <= computed) {
     const std::span<const text::TokenId, kPageTokens> tokens(
         sequence.tokens.data() + sequence.tree_pages * kPageTokens, kPageTokens);
     int32_t& page = sequence.pages[static_cast<size_t>(sequence.tree_pages)];

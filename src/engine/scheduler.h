@@ -3,10 +3,14 @@
 //
 // A sequence is waiting (no pages) or running (pages for all its tokens but those sampled since). When decoding runs out
 // of pages the youngest running sequence goes back to waiting; its KV is computed anew later, from its tokens.
+//
+// Several steps may be under way at a time; they are computed in order. So a page may be given to another sequence, and a
+// prompt's next chunk be scheduled, while an older step still works on it.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <optional>
 #include <vector>
 
@@ -26,7 +30,8 @@ struct Sequence {
       -1;  // of the prompt, found in memory when first admitted; -1: not admitted yet
 
   // The scheduler's own.
-  int32_t computed = 0;  // tokens whose KV is in `pages`
+  int32_t computed = 0;   // tokens whose KV is in `pages` once the steps under way are done
+  bool sampling = false;  // the last token is in a step under way: the next one is not known yet
   std::vector<int32_t> pages;
   PrefixTree::NodeId node = PrefixTree::kRoot;  // the deepest of its pages in the tree,
   int32_t tree_pages = 0;                       // which are pages[0, tree_pages)
@@ -36,8 +41,9 @@ struct Sequence {
 
 struct Batch {
   backend::StepPlan plan;
-  std::vector<Sequence*> sequences;  // one a run of the plan
-  std::vector<Sequence*> sampled;  // one a logits row of the plan: those whose last token is in it
+  std::vector<Sequence*> sequences;  // one a run of the plan; null: lost its pages meanwhile
+  // One a logits row of the plan: those whose last token is in it. Null: removed meanwhile.
+  std::vector<Sequence*> sampled;
 };
 
 // Sequences are borrowed from add() or fork() to remove().
@@ -47,6 +53,7 @@ class Scheduler {
     int32_t max_sequences = 0;  // running at once
     int32_t chunk_tokens = 0;
     int32_t kv_pages = 0;
+    int32_t depth = 1;  // steps under way at a time, among which decoding sequences are shared out
   };
   Scheduler(StepExecutor& executor, Options options);
 
@@ -54,15 +61,18 @@ class Scheduler {
   int32_t max_tokens() const { return pool_.total() * backend::kPageTokens; }
 
   void add(Sequence& sequence);
-  // Makes `child` a sequence with the parent's tokens and KV; all of the parent's tokens must be computed. Without room
-  // the child waits and is computed anew.
+  // Makes `child` a sequence with the parent's tokens and KV; no step of the parent's is under way. Without room, or where
+  // the parent lost its pages, the child waits and is computed anew.
   void fork(const Sequence& parent, Sequence& child);
   void remove(Sequence& sequence);
 
-  // Valid until the next call of schedule(). Empty when nothing is to do. Sequences may be removed or appended to after
-  // commit(), not before.
+  // The next step, which is under way from now on; with an empty plan, and not so, when nothing can be done before an
+  // older one is done.
   const Batch& schedule();
-  void commit();  // the batch ran
+  int32_t under_way() const { return static_cast<int32_t>(under_way_.size()); }
+  const Batch& oldest() const { return under_way_.front(); }
+  const Batch& commit();  // the oldest ran. Valid until the next call of schedule()
+  void forget_steps();    // none of those under way will be done; their sequences must be removed
 
   const std::vector<Sequence*>& running() const { return running_; }  // oldest first
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
@@ -70,9 +80,10 @@ class Scheduler {
   uint64_t preemptions() const { return preemptions_; }
 
  private:
-  void schedule_decodes();
-  void schedule_prefills();
-  void append_run(Sequence& sequence, int32_t rows);
+  Batch& next_batch();
+  void schedule_decodes(Batch& batch);
+  void schedule_prefills(Batch& batch);
+  void append_run(Sequence& sequence, int32_t rows, Batch& batch);
 
   void admit_waiting();
   bool admit(Sequence& sequence);
@@ -84,7 +95,7 @@ class Scheduler {
   bool make_room(Sequence& sequence);
   void preempt_youngest();
   void release_pages(Sequence& sequence);
-  void publish_full_pages(Sequence& sequence);
+  void publish_full_pages(Sequence& sequence, int32_t computed);
 
   StepExecutor& executor_;
   const Options options_;
@@ -94,7 +105,8 @@ class Scheduler {
   std::vector<Sequence*> running_;     // oldest first
   std::vector<Sequence*> prefilling_;  // scratch of a step
   std::vector<int32_t> shares_;        // scratch of a step
-  Batch batch_;
+  std::list<Batch> under_way_;         // oldest first
+  std::list<Batch> spare_;             // for their memory; the last is the one committed last
   uint64_t steps_ = 0, preemptions_ = 0;
 };
 

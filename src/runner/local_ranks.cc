@@ -12,6 +12,7 @@ Result<LoadedModel> LocalRanks::load(const LocalRanksOptions& options, const Pla
   backend::KvSpec spec = model.model->info().kv;
   COHORT_TRY(spec.type, parse_kv_type(options.command.kv_type));
   COHORT_TRY_VOID(model.backend->create_kv(spec, options.kv_pages));
+  weight_bytes_ += model.backend->info().weight_bytes;
   COHORT_TRY_VOID(group.barrier(transport::Deadline::after(kStepLimit)));
   return model;
 }
@@ -41,9 +42,10 @@ Result<std::unique_ptr<LocalRanks>> LocalRanks::start(const LocalRanksOptions& o
                                                            .type = options.links,
                                                            .group = {.wire = placement.wire}}));
   for (int32_t r = 1; r < rank_count(layout); ++r) {
-    ranks->others_.emplace_back([options, r, group = ranks->groups_[static_cast<size_t>(r)].get()] {
-      serve(options, place_rank(*options.command.group, r).value(), *group);
-    });
+    ranks->others_.emplace_back(
+        [self = ranks.get(), options, r, group = ranks->groups_[static_cast<size_t>(r)].get()] {
+          self->serve(options, place_rank(*options.command.group, r).value(), *group);
+        });
   }
   Result<void> started = ranks->start_first(options, placement);
   if (started) return ranks;

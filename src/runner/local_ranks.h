@@ -2,6 +2,7 @@
 // `cohort verify --ranks` and tests drive. The ranks do what those of runner processes do.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -28,7 +29,8 @@ class LocalRanks {
 
   // Rank 0, on the thread that called start().
   RankExecutor& executor() { return first_->executor; }
-  const models::ModelInfo& model_info() const { return first_->model.model->info(); }
+  const LoadedModel& first() const { return first_->model; }      // rank 0's part
+  uint64_t weight_bytes() const { return weight_bytes_.load(); }  // of all ranks
 
  private:
   struct First {
@@ -36,14 +38,14 @@ class LocalRanks {
     std::unique_ptr<Rank> rank;
     RankExecutor executor{*rank};
   };
-  static Result<LoadedModel> load(const LocalRanksOptions& options, const Placement& placement,
-                                  transport::Group& group);
-  static void serve(const LocalRanksOptions& options, const Placement& placement,
-                    transport::Group& group);
+  void serve(const LocalRanksOptions& options, const Placement& placement, transport::Group& group);
+  Result<LoadedModel> load(const LocalRanksOptions& options, const Placement& placement,
+                           transport::Group& group);
   Result<void> start_first(const LocalRanksOptions& options, const Placement& placement);
 
   LocalRanks() = default;
 
+  std::atomic<uint64_t> weight_bytes_{0};  // added to by each rank before all are ready
   std::vector<std::unique_ptr<transport::Group>> groups_;  // of each rank
   std::vector<std::thread> others_;
   std::unique_ptr<First> first_;

@@ -76,4 +76,12 @@ Result<formats::Checkpoint> open_checkpoint(const std::string& model) {
   return formats::Checkpoint::from_memory(config, {std::as_bytes(std::span(weights))});
 }
 
+Result<int32_t> layers_of(const formats::Checkpoint& checkpoint) {
+  const auto layers = checkpoint.config().find("num_hidden_layers");
+  if (layers != checkpoint.config().end() && layers->is_number_integer()) {
+    return from_json<int32_t>(*layers);
+  }
+  return fail(Code::kInvalidArgument, "config.json: num_hidden_layers is missing");
+}
+
 }  // namespace cohort::runner

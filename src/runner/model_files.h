@@ -23,5 +23,6 @@ struct ModelFiles {
 // sane model's; kUnavailable one that cannot be read.
 Result<ModelFiles> read_model_files(const std::string& model);
 Result<formats::Checkpoint> open_checkpoint(const std::string& model);
+Result<int32_t> layers_of(const formats::Checkpoint& checkpoint);  // as its config says
 
 }  // namespace cohort::runner

@@ -128,6 +128,7 @@ Result<Placement> place_rank(const GroupLayout& layout, int32_t rank) {
                                 .fractions = stage.fractions},
                       .stage = {stage.ranks.begin(), stage.ranks.end()},
                       .earlier = {0},
+                      .stages = static_cast<int32_t>(layout.stages.size()),
                       .last_stage = place.stage + 1 == layout.stages.size(),
                       .wire = *wire};
   for (size_t s = 0; s + 1 < layout.stages.size(); ++s) {

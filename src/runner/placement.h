@@ -19,6 +19,7 @@ struct Placement {
   std::vector<int> earlier = {0};  // rank 0 and all ranks of the stages before the last
   std::vector<int> receivers;      // of the next stage: those our stream goes to
   int sender = -1;                 // of the stage before: whose stream we take
+  int32_t stages = 1;              // of the instance
   bool last_stage = true;
   transport::Wire wire = transport::Wire::kF32;
 

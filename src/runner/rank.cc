@@ -12,6 +12,8 @@ using transport::Wire;
 
 constexpr int kFirst = 0;  // rank 0's place in the groups it tells
 constexpr std::chrono::seconds kEndLimit{1};
+constexpr size_t kMostAheadBytes =
+    64u << 10;  // of commands that nobody takes yet; every link holds so much
 
 }  // namespace
 
@@ -73,48 +75,93 @@ Result<void> Rank::hand_on(backend::Tensor stream, Deadline deadline) {
 }
 
 RankExecutor::RankExecutor(Rank& rank)
-    : rank_(rank), earlier_(rank.group().subset(rank.placement().earlier)) {
+    : rank_(rank),
+      earlier_(rank.group().subset(rank.placement().earlier)),
+      steps_(static_cast<size_t>(rank.placement().stages)) {
   COHORT_CHECK(rank.placement().rank == 0);
 }
 
+Result<void> RankExecutor::begin(const backend::StepPlan& plan) { return keep(try_begin(plan)); }
+
+Result<void> RankExecutor::finish(std::span<float> logits) { return keep(try_finish(logits)); }
+
 Result<void> RankExecutor::run(const backend::StepPlan& plan, std::span<float> logits) {
-  if (failure_) return tl::unexpected(*failure_);
-  Result<void> done = step(plan, logits);
-  if (!done) failure_ = done.error();
-  return done;
-}
-
-Result<void> RankExecutor::step(const backend::StepPlan& plan, std::span<float> logits) {
-  if (!alone()) {
-    encode_step(copies_, plan, command_);
-    COHORT_TRY_VOID(tell(*earlier_));
-    COHORT_TRY_VOID(tell(rank_.stage()));
-  }
-  rank_.copy_kv_pages(copies_);
-  copies_.clear();
-  return rank_.run(plan, logits);
-}
-
-Result<void> RankExecutor::tell(transport::Group& ranks) {
-  if (ranks.size() == 1) return {};
-  return ranks.broadcast(kFirst, command_, Deadline::after(kStepLimit));
+  COHORT_TRY_VOID(begin(plan));
+  return finish(logits);
 }
 
 void RankExecutor::copy_kv_page(int32_t from, int32_t to) { copies_.push_back({from, to}); }
 
+Result<void> RankExecutor::try_begin(const backend::StepPlan& plan) {
+  if (failure_) return tl::unexpected(*failure_);
+  COHORT_CHECK(begun_ < steps_.size());
+  Step& step = steps_[(oldest_ + begun_++) % steps_.size()];
+  step.plan = &plan;
+  step.told = false;
+  step.copies.swap(copies_);
+  copies_.clear();
+  if (alone()) return {};
+  encode_step(step.copies, plan, step.command);
+  return may_tell_ahead() ? tell_earlier(step) : Result<void>();
+}
+
+// While an earlier stage hands us a stream that we do not take yet, it reads no commands: those must fit into the
+// link's own memory. And they are told in order.
+bool RankExecutor::may_tell_ahead() const {
+  size_t size = 0;
+  for (size_t i = 0; i < begun_; ++i) {
+    const Step& step = steps_[(oldest_ + i) % steps_.size()];
+    if (i + 1 < begun_ && !step.told) return false;
+    size += step.command.size();
+  }
+  return begun_ == 1 || size <= kMostAheadBytes;
+}
+
+Result<void> RankExecutor::tell_earlier(Step& step) {
+  step.told = true;
+  if (earlier_->size() == 1) return {};
+  return earlier_->broadcast(kFirst, step.command, Deadline::after(kStepLimit));
+}
+
+Result<void> RankExecutor::try_finish(std::span<float> logits) {
+  if (failure_) return tl::unexpected(*failure_);
+  COHORT_CHECK(begun_ > 0);
+  Step& step = steps_[oldest_];
+  if (!alone()) {
+    if (!step.told) COHORT_TRY_VOID(tell_earlier(step));
+    if (rank_.stage().size() > 1) {
+      COHORT_TRY_VOID(rank_.stage().broadcast(kFirst, step.command, Deadline::after(kStepLimit)));
+    }
+  }
+  rank_.copy_kv_pages(step.copies);
+  COHORT_TRY_VOID(rank_.run(*step.plan, logits));
+  oldest_ = (oldest_ + 1) % steps_.size();
+  --begun_;
+  return {};
+}
+
+Result<void> RankExecutor::keep(Result<void> done) {
+  if (!done && !failure_) failure_ = done.error();
+  return done;
+}
+
 Result<void> RankExecutor::check() {
   if (failure_) return tl::unexpected(*failure_);
-  Result<void> alive = rank_.group().check();
-  if (!alive) failure_ = alive.error();
-  return alive;
+  return keep(rank_.group().check());
 }
 
 void RankExecutor::end() {
   if (alone() || failure_) return;
-  encode_end(command_);
+  while (begun_ > 0) {  // whose requests are gone; others wait for us to take part
+    std::vector<float> nobodys(steps_[oldest_].plan->logits_rows.size() *
+                               static_cast<size_t>(rank_.model_info().vocab_size));
+    if (!finish(nobodys)) return;
+  }
+  std::vector<std::byte> command;
+  encode_end(command);
   for (transport::Group* ranks : {earlier_.get(), &rank_.stage()}) {
     if (ranks->size() == 1) continue;
-    if (!ranks->broadcast(kFirst, command_, Deadline::after(kEndLimit))) return;  // gone already
+    if (!ranks->broadcast(kFirst, command, Deadline::after(kEndLimit))) return;  // gone already
   }
 }
 

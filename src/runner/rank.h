@@ -56,8 +56,11 @@ class RankExecutor final : public engine::StepExecutor {
   explicit RankExecutor(Rank& rank);  // borrowed
 
   // After an error the group is over: all ranks get it, and so does every later call.
-  Result<void> run(const backend::StepPlan& plan, std::span<float> logits) override;
+  int32_t depth() const override { return rank_.placement().stages; }
+  Result<void> begin(const backend::StepPlan& plan) override;
+  Result<void> finish(std::span<float> logits) override;
   void copy_kv_page(int32_t from, int32_t to) override;
+  Result<void> run(const backend::StepPlan& plan, std::span<float> logits);  // both
 
   bool alone() const { return rank_.group().size() == 1; }
   Result<void> check();  // are all ranks there? For while nothing runs
@@ -65,13 +68,24 @@ class RankExecutor final : public engine::StepExecutor {
   void end();  // lets the others go
 
  private:
-  Result<void> tell(transport::Group& ranks);
-  Result<void> step(const backend::StepPlan& plan, std::span<float> logits);
+  struct Step {
+    const backend::StepPlan* plan = nullptr;
+    std::vector<PageCopy> copies;  // before it
+    std::vector<std::byte> command;
+    bool told = false;  // the earlier stages
+  };
+
+  Result<void> try_begin(const backend::StepPlan& plan);
+  Result<void> try_finish(std::span<float> logits);
+  bool may_tell_ahead() const;
+  Result<void> tell_earlier(Step& step);
+  Result<void> keep(Result<void> done);
 
   Rank& rank_;
   std::unique_ptr<transport::Group> earlier_;  // rank 0 and the stages before its own
   std::vector<PageCopy> copies_;               // before the next step
-  std::vector<std::byte> command_;
+  std::vector<Step> steps_;                    // a ring: begun_ of them from oldest_ on
+  size_t oldest_ = 0, begun_ = 0;
   std::optional<Error> failure_;
 };
 

@@ -14,12 +14,17 @@
 namespace cohort::runner {
 namespace {
 
-engine::EngineOptions engine_options(const LoadCommand& command, const LoadedModel& model) {
+constexpr int32_t kLeastChunkTokens = 64;  // below, products lose their speed
+
+engine::EngineOptions engine_options(const LoadCommand& command, const LoadedModel& model,
+                                     int32_t stages) {
   engine::EngineOptions options;
   options.context_length = model.kv.context_length;
   options.max_sequences = command.max_sequences;
   options.max_queued = command.max_queued;
   options.kv_pages = model.kv.pages;
+  // Stages work side by side on the chunks of a prompt: the smaller they are, the sooner all have something to do.
+  options.chunk_tokens = std::max(kLeastChunkTokens, options.chunk_tokens / stages);
   options.eos_tokens = model.defaults.eos_tokens;
   options.seed_source = std::random_device{}();
   return options;
@@ -35,7 +40,8 @@ Service::Service(FrameSocket& socket, const LoadCommand& command, const LoadedMo
     : socket_(socket),
       model_(model),
       executor_(rank),
-      engine_(executor_, *model.tokenizer, model.model->info(), engine_options(command, model)) {}
+      engine_(executor_, *model.tokenizer, model.model->info(),
+              engine_options(command, model, rank.placement().stages)) {}
 
 void Service::run() {
   std::jthread reader([this] { read_frames(); });

@@ -1,6 +1,7 @@
 #include "transport/patience.h"
 
 #include <thread>
+#include <utility>
 
 namespace cohort::transport {
 namespace {
@@ -29,14 +30,15 @@ Patience::Advice Patience::next() {
 }
 
 Patience::Advice Patience::judge(Clock::time_point now) {
-  if (spins_ == kSpinsBetweenLooks) began_ = looked_ = advised_look_ = now;
-  if (now - looked_ > kPreempted) crowded_until_ = now + kCrowdedFor;
-  looked_ = now;
-  if (now < crowded_until_ || now - began_ >= spin_time_) {
-    // After waking, one more round of spins before the next sleep.
-    spins_ = 0;
-    return Advice::kSleep;
+  if (!std::exchange(waiting_, true)) {
+    slept_ = false;
+    began_ = looked_ = advised_look_ = now;
   }
+  if (!slept_ && now - looked_ > kPreempted) crowded_until_ = now + kCrowdedFor;
+  looked_ = now;
+  // Once it has slept, a wait that is not over sleeps again after one round of spins.
+  slept_ = now < crowded_until_ || now - began_ >= spin_time_;
+  if (slept_) return Advice::kSleep;
   if (now - began_ > kBeforeYield) std::this_thread::yield();
   if (now - advised_look_ < kBetweenPeerLooks) return Advice::kSpin;
   advised_look_ = now;

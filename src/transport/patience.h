@@ -18,7 +18,10 @@ class Patience {
 
   explicit Patience(std::chrono::microseconds spin_time) : spin_time_(spin_time) {}
 
-  void begin_wait() { spins_ = 0; }  // cheap: reads no clock
+  void begin_wait() {  // cheap: reads no clock
+    spins_ = 0;
+    waiting_ = false;
+  }
   Advice next();  // after a try that moved nothing; takes a pause of some nanoseconds
 
  private:
@@ -26,6 +29,8 @@ class Patience {
 
   std::chrono::microseconds spin_time_;
   int spins_ = 0;
+  bool waiting_ = false;                             // since began_
+  bool slept_ = false;                               // since looked_
   Clock::time_point began_, looked_, advised_look_;  // of this wait
   Clock::time_point crowded_until_;
 };

@@ -2,11 +2,14 @@
 // or reuse, or a position that was never computed, changes all that follows.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -30,11 +33,29 @@ inline models::ModelInfo fake_model_info() {
 // Stores in each slot a digest of its token and of all slots before; logits are drawn from the last slot's digest.
 class FakeExecutor : public StepExecutor {
  public:
-  explicit FakeExecutor(int32_t pages)
-      : slots_(static_cast<size_t>(pages) * backend::kPageTokens, 0xbad) {}
+  explicit FakeExecutor(int32_t pages, int32_t depth = 1)
+      : slots_(static_cast<size_t>(pages) * backend::kPageTokens, 0xbad), depth_(depth) {}
 
-  Result<void> run(const backend::StepPlan& plan, std::span<float> logits) override {
-    if (failure) return fail(Code::kUnavailable, "{}", *failure);
+  int32_t depth() const override { return depth_; }
+
+  Result<void> begin(const backend::StepPlan& plan) override {
+    COHORT_CHECK(static_cast<int32_t>(begun_.size()) < depth_);
+    begun_.push_back({std::exchange(page_copies_, {}), &plan});
+    most_begun = std::max(most_begun, begun_.size());
+    return {};
+  }
+
+  Result<void> finish(std::span<float> logits) override {
+    if (failure) {
+      begun_.clear();
+      return fail(Code::kUnavailable, "{}", *failure);
+    }
+    const Step step = std::move(begun_.front());
+    begun_.pop_front();
+    for (const auto& [from, to] : step.page_copies) {
+      for (int i = 0; i < backend::kPageTokens; ++i) slot(to, i) = slot(from, i);
+    }
+    const backend::StepPlan& plan = *step.plan;
     check_plan(plan, logits.size());
     std::vector<uint64_t> digests;
     for (const backend::SequenceRun& run : plan.runs) {
@@ -53,13 +74,14 @@ class FakeExecutor : public StepExecutor {
 
   void copy_kv_page(int32_t from, int32_t to) override {
     COHORT_CHECK(from != to);
-    for (int i = 0; i < backend::kPageTokens; ++i) slot(to, i) = slot(from, i);
+    page_copies_.emplace_back(from, to);
     ++copies;
   }
 
   std::vector<backend::StepPlan> plans;  // as they came
   int64_t rows = 0;
   int32_t copies = 0;
+  size_t most_begun = 0;               // at a time
   std::optional<std::string> failure;  // of the next runs
   bool not_finite = false;             // all logits are NaN
 
@@ -105,7 +127,16 @@ class FakeExecutor : public StepExecutor {
     COHORT_CHECK(logits == plan.logits_rows.size() * kVocab);
   }
 
+  using PageCopies = std::vector<std::pair<int32_t, int32_t>>;
+  struct Step {
+    PageCopies page_copies;  // before it
+    const backend::StepPlan* plan = nullptr;
+  };
+
   std::vector<uint64_t> slots_;
+  int32_t depth_;
+  PageCopies page_copies_;
+  std::deque<Step> begun_;
 };
 
 // Token 0 ends a sequence; 1..26 are letters, the others two of them.

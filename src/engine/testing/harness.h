@@ -40,8 +40,9 @@ inline std::vector<text::TokenId> random_tokens(uint64_t seed, size_t count) {
 }
 
 struct Harness {
-  explicit Harness(EngineOptions options = fake_options())
-      : executor(options.kv_pages), engine(executor, tokenizer, fake_model_info(), options) {}
+  explicit Harness(EngineOptions options = fake_options(), int32_t depth = 1)
+      : executor(options.kv_pages, depth),
+        engine(executor, tokenizer, fake_model_info(), options) {}
 
   // Calls of a test do not expect a refusal.
   void submit(Request request) {
