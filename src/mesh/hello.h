@@ -1,5 +1,5 @@
 // What two devices tell each other when a connection has become secret: who they are and which versions they speak.
-// Values and their bytes; no I/O. All of it is laid out in docs/mesh.md.
+// Values and their bytes; no I/O. All of it is laid out in docs/mesh-protocol.md.
 #pragma once
 
 #include <cstdint>

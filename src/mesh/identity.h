@@ -1,4 +1,5 @@
-// Who a device is: an Ed25519 key made at its first start. The id is the first 16 bytes of the SHA-256 of the public key, in hex.
+// Who a device is: an Ed25519 key made at its first start. The id is the first 16 bytes of the SHA-256 of the public key,
+// in hexadecimal.
 #pragma once
 
 #include <memory>

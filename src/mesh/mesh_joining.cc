@@ -156,7 +156,8 @@ Task<void> Mesh::State::dial(Candidate& candidate) {
   }
   candidate.is_us = theirs.error().code == Code::kNotFound;
   candidates.failed(candidate, Clock::now(), chance());
-  report(place, theirs.error());
+  const bool asked_for = candidate.source == Source::kConfigured;
+  if (asked_for || theirs.error().code != Code::kUnavailable) report(place, theirs.error());
   wake.notify_all();
 }
 

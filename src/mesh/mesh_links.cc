@@ -50,13 +50,17 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
   wake.notify_all();
 }
 
-std::string Mesh::State::local_kind(tcp::socket& socket) const {
+std::string Mesh::State::local_kind(tcp::socket& socket) {
   boost::system::error_code error;
   const auto local = socket.local_endpoint(error);
   const auto remote = socket.remote_endpoint(error);
   if (error) return "other";
   if (local.address() == remote.address()) return "loopback";
   const Interface* interface = interface_with(interfaces, local.address());
+  if (interface == nullptr) {  // it has just come
+    scan(Clock::now());
+    interface = interface_with(interfaces, local.address());
+  }
   return interface == nullptr ? "other" : interface_kind(*interface);
 }
 

@@ -71,7 +71,7 @@ struct Mesh::State {
   Result<void> check_reach(const std::string& address) const;
   net::Task<void> keep_link(SecureSocket socket, Hello theirs, Role role);
   void remember(const Peer& peer);
-  std::string local_kind(tcp::socket& socket) const;
+  std::string local_kind(tcp::socket& socket);
   ProberEvents prober_events();
   LinkEvents link_events(const std::string& peer);
   void report(const std::string& address, const Error& error);

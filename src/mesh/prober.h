@@ -42,7 +42,7 @@ class Prober {
   static constexpr std::chrono::minutes kAgain{10};
   static constexpr std::chrono::milliseconds kRefusedPause{400};  // and up to twice that
   static constexpr std::chrono::seconds kFailedPause{5};          // times failures, up to kAgain
-  static constexpr std::chrono::seconds kTimeout{5};              // of one measurement
+  static constexpr std::chrono::seconds kTimeout{10};             // of one measurement
 
   Prober(net::Executor executor, ProberEvents events);
   Prober(const Prober&) = delete;
