@@ -16,7 +16,7 @@ std::optional<double> unit_factor(std::string_view suffix) {
   const size_t power = std::string_view("kmgt").find(unit[0]);
   if (power == std::string_view::npos) return std::nullopt;
   const std::string_view rest = std::string_view(unit).substr(1);
-  if (rest != "" && rest != "ib" && rest != "b") return std::nullopt;
+  if (!rest.empty() && rest != "ib" && rest != "b") return std::nullopt;
   const double base = rest == "b" ? 1000 : 1024;
   double factor = base;
   for (size_t i = 0; i < power; ++i) factor *= base;
