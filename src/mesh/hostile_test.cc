@@ -35,9 +35,9 @@ class RawPeer {
  public:
   RawPeer(net::Loop& loop, uint16_t port) : loop_(loop), socket_(loop) {
     socket_.connect({asio::ip::make_address("127.0.0.1"), port});
-    socket_.async_read_some(asio::buffer(byte_), [this](auto error, size_t) {
-      closed_ = static_cast<bool>(error);
-      answered_ = !error;
+    socket_.async_read_some(asio::buffer(seen_->byte), [seen = seen_](auto error, size_t) {
+      seen->closed = static_cast<bool>(error);
+      seen->answered = !error;
     });
   }
   void send(std::string_view bytes) {
@@ -45,14 +45,17 @@ class RawPeer {
     asio::write(socket_, asio::buffer(bytes), ignored);
   }
   bool is_dropped() {
-    return run_until(loop_, [this] { return closed_ || answered_; }) && closed_;
+    return run_until(loop_, [this] { return seen_->closed || seen_->answered; }) && seen_->closed;
   }
 
  private:
+  struct Seen {
+    std::array<char, 1> byte;
+    bool closed = false, answered = false;
+  };
   net::Loop& loop_;
   tcp::socket socket_;
-  char byte_[1];
-  bool closed_ = false, answered_ = false;
+  std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();  // the read may end after us
 };
 
 class Hostile : public ::testing::Test {

@@ -30,7 +30,9 @@ constexpr milliseconds kStartTime{40};  // of a burst: windows grow, shapers spe
 constexpr milliseconds kLongestStart{500};
 constexpr int kStartRoundTrips = 12;
 constexpr size_t kStartBytes = 512 << 10;
-constexpr milliseconds kSteadyTime{100};  // what counts
+constexpr milliseconds kSteadyTime{100};  // what counts, then
+constexpr double kFastBytesPerS = 250e6;
+constexpr int kFastWindows = 3;
 constexpr size_t kBlockBytes = 64 << 10;  // of a burst; a block's first byte is 1 in the last one
 constexpr size_t kReceiveBytes = 256 << 10;
 constexpr double kMostSeconds = 60;  // what a peer may claim as a round trip
@@ -175,37 +177,44 @@ Result<void> send_burst(ProbeSocket& socket) {
   }
 }
 
-// The rate of a burst after its start, and whether it was seen long enough.
+// The rate of a burst after its start. A fast one is seen several times and the best counts: it keeps whole processors
+// busy, and something else may want them. (A slow one would show what the shaper saved.)
 class BurstClock {
  public:
   explicit BurstClock(double round_trip_s)
-      : skipped_s_(std::clamp(round_trip_s * kStartRoundTrips, seconds(kStartTime),
-                              seconds(kLongestStart))) {}
+      : start_s_(std::clamp(round_trip_s * kStartRoundTrips, seconds(kStartTime),
+                            seconds(kLongestStart))) {}
 
   void on_bytes(size_t size, TimePoint now) {
-    if (total_ == 0) begin_ = now;
+    if (total_ == 0) window_begin_ = now;
     total_ += size;
-    if (!steady_) {
-      const double passed = seconds(now - begin_);
-      const bool started = passed >= skipped_s_ && total_ >= kStartBytes;
-      if (!started && passed < seconds(kLongestStart)) return;
-      steady_ = true;
-      steady_begin_ = now;
-      steady_total_ = total_;
+    const double passed = seconds(now - window_begin_);
+    const size_t window_bytes = total_ - window_total_;
+    if (!started_) {
+      const bool short_start = passed < start_s_ || window_bytes < kStartBytes;
+      if (short_start && passed < seconds(kLongestStart)) return;
+      started_ = true;
+    } else {
+      if (passed < seconds(kSteadyTime)) return;
+      best_ = std::max(best_, static_cast<double>(window_bytes) / passed);
+      ++windows_;
     }
-    last_ = now;
+    window_begin_ = now;
+    window_total_ = total_;
   }
 
-  bool enough() const { return steady_ && last_ - steady_begin_ >= kSteadyTime; }
-  double bytes_per_s() const {
-    return static_cast<double>(total_ - steady_total_) / seconds(last_ - steady_begin_);
+  bool enough() const {
+    return windows_ == kFastWindows || (windows_ > 0 && best_ < kFastBytesPerS);
   }
+  double bytes_per_s() const { return best_; }
 
  private:
-  const double skipped_s_;
-  TimePoint begin_, steady_begin_, last_;
-  size_t total_ = 0, steady_total_ = 0;
-  bool steady_ = false;
+  const double start_s_;
+  TimePoint window_begin_;
+  size_t total_ = 0, window_total_ = 0;
+  bool started_ = false;
+  int windows_ = 0;
+  double best_ = 0;
 };
 
 Result<double> receive_burst(ProbeSocket& socket, double round_trip_s) {
