@@ -1,7 +1,7 @@
 # Short names for what the presets and scripts do. Everything works without make as well; see CONTRIBUTING.md.
 PREFIX ?= /usr/local
 
-.PHONY: build demo test install lint tidy asan tsan bench clean
+.PHONY: build demo test install lint tidy asan tsan bench measure clean
 
 build:
 	tools/setup.sh
@@ -23,11 +23,26 @@ lint: tidy
 tidy:
 	python3 tools/tidy/tidy.py
 
-asan tsan:
+asan:
 	tools/setup.sh test
-	cmake --preset $@
-	cmake --build --preset $@
-	ctest --preset $@ -j 2
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan -j 2
+
+# Only what has threads: the rest would find nothing and doubles the time.
+threaded = net mesh transport backend engine runner node api
+
+tsan:
+	tools/setup.sh test
+	cmake --preset tsan
+	cmake --build --preset tsan --target $(threaded:%=%_test)
+	for module in $(threaded); do \
+	  ctest --test-dir build/tsan/src/$$module -L unit --output-on-failure -j 2 || exit 1; \
+	done
+
+# Measurements of docs/performance.md; on a machine that does nothing else.
+measure: build
+	bench/device/measure.py
 
 bench: build
 	build/release/cohort bench demo
