@@ -17,12 +17,14 @@ struct PlaceCall {
   std::string model;
   cluster::ModelCost cost;
   cluster::InstanceWishes wishes;
+  bool reuse = false;
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("method", method);
     visit("model", model);
     visit("cost", cost);
     visit("wishes", wishes);
+    visit("reuse", reuse);
   }
 };
 
@@ -196,7 +198,10 @@ void Cluster::lead() {
 }
 
 Result<std::string> Cluster::place_here(const std::string& model, const cluster::ModelCost& cost,
-                                        const cluster::InstanceWishes& wishes) {
+                                        const cluster::InstanceWishes& wishes, bool reuse) {
+  for (const cluster::InstancePlan& there : plan().instances) {
+    if (reuse && there.model == model && !there.failed) return there.id;
+  }
   if (plan().instances.size() >= kMaxInstances) {
     return fail(Code::kUnavailable, "{} instances run already; stop one", plan().instances.size());
   }
@@ -230,8 +235,9 @@ Result<std::vector<cluster::Placement>> Cluster::placements(const cluster::Model
 // --- calls
 
 net::Task<Result<std::string>> Cluster::place(std::string model, cluster::ModelCost cost,
-                                              cluster::InstanceWishes wishes) {
+                                              cluster::InstanceWishes wishes, bool reuse) {
   PlaceCall call;
+  call.reuse = reuse;
   call.model = std::move(model);
   call.cost = std::move(cost);
   call.wishes = std::move(wishes);
@@ -255,7 +261,7 @@ Result<Json> Cluster::answer_call(const Json& call) {
   if (!shell_->leads()) return fail(Code::kUnavailable, "this device does not lead (any more)");
   if (method == "place") {
     COHORT_TRY(const PlaceCall place, from_json<PlaceCall>(call));
-    COHORT_TRY(std::string id, place_here(place.model, place.cost, place.wishes));
+    COHORT_TRY(std::string id, place_here(place.model, place.cost, place.wishes, place.reuse));
     return to_json(PlaceReply{std::move(id)});
   }
   if (method == "stop") {

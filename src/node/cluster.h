@@ -55,8 +55,9 @@ class Cluster {
   void publish();
 
   // Decided by the leader, wherever it is. kUnavailable: no leader in time, or nothing fits (says what is missing).
+  // place() gives the instance's id; with `reuse` one of the model that is there already will do.
   net::Task<Result<std::string>> place(std::string model, cluster::ModelCost cost,
-                                       cluster::InstanceWishes wishes);  // the instance's id
+                                       cluster::InstanceWishes wishes, bool reuse);
   net::Task<Result<void>> stop(std::vector<std::string> instances);
 
   Result<std::vector<cluster::Placement>> placements(const cluster::ModelCost& cost,
@@ -75,7 +76,7 @@ class Cluster {
   void fill_links(cluster::DeviceDocument& self) const;
 
   Result<std::string> place_here(const std::string& model, const cluster::ModelCost& cost,
-                                 const cluster::InstanceWishes& wishes);
+                                 const cluster::InstanceWishes& wishes, bool reuse);
   void stop_here(const std::vector<std::string>& instances);
   net::Task<void> serve_call(std::unique_ptr<mesh::Stream> stream);
   Result<Json> answer_call(const Json& call);

@@ -54,7 +54,8 @@ class Generation {
   void fail(Error error);                  // after the deltas that are there
   size_t buffered_bytes() const { return buffered_bytes_; }
   int crashes_without_progress = 0;
-  bool for_peer = false;  // another device asked, and finds the instance again by itself when it moves
+  bool for_peer =
+      false;  // another device asked, and finds the instance again by itself when it moves
   bool paused = false;  // withdrawn from the runner until the reader has caught up
 
  private:

@@ -93,6 +93,8 @@ class Node {
   static constexpr std::chrono::seconds kFailedRetry{
       30};  // a failed instance is placed anew after that
   static constexpr std::chrono::seconds kProofTimeout{20};
+  static constexpr std::chrono::seconds kPlanTimeout{
+      10};  // from the leader's word to the plan's arrival
 
   static Result<std::unique_ptr<Node>> create(net::Executor executor, NodeOptions options,
                                               ModelCatalog catalog);
@@ -132,7 +134,7 @@ class Node {
   size_t queue_limit() const;
   void dispatch(Generation& generation, const cluster::InstancePlan& plan);
   bool can_dispatch(const cluster::InstancePlan& plan);
-  void park(Generation& generation, const std::string& instance, Error why);
+  void park(Generation& generation, const std::string& instance, Error why, bool is_coming = false);
   net::Task<void> watch_parking();
   net::Task<void> measure_speed();
   void retry_parked();

@@ -31,7 +31,8 @@ net::Task<void> Node::run_placement(std::list<Placement>::iterator placement, Pl
     if (plan != nullptr) {
       dispatch(*generation, *plan);
     } else if (placed) {
-      park(*generation, *placed, {Code::kUnavailable, "the instance was stopped"});
+      park(*generation, *placed, {Code::kUnavailable, "the instance was stopped"},
+           /*is_coming=*/true);
     } else {
       generation->fail(placed.error());
     }
@@ -58,7 +59,7 @@ net::Task<Result<std::string>> Node::place_named(PlaceWish wish, bool reuse) {
   const cluster::InstancePlan* plan = reuse ? find(location.name) : nullptr;
   if (plan != nullptr) co_return plan->id;
   co_return co_await cluster_->place(std::move(location.name), std::move(location.cost),
-                                     std::move(wish.wishes));
+                                     std::move(wish.wishes), reuse);
 }
 
 net::Task<Result<InstanceStatus>> Node::place(PlaceWish wish, bool wait) {

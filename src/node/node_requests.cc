@@ -59,8 +59,9 @@ void Node::dispatch(Generation& generation, const cluster::InstancePlan& plan) {
   park(generation, plan.id, {Code::kUnavailable, "no device works on it"});
 }
 
-void Node::park(Generation& generation, const std::string& instance, Error why) {
-  parking_.add(generation, instance, net::Clock::now() + options_.heal_timeout, std::move(why));
+void Node::park(Generation& generation, const std::string& instance, Error why, bool is_coming) {
+  const auto patience = is_coming ? std::chrono::milliseconds(kPlanTimeout) : options_.heal_timeout;
+  parking_.add({&generation, instance, net::Clock::now() + patience, std::move(why), is_coming});
   changed_.notify_all();
 }
 
@@ -92,16 +93,19 @@ void Node::retry_parked() {
   for (Parking::Car& car : parking_.take_all()) {
     const cluster::InstancePlan* plan = cluster_->plan().find(car.instance);
     car.generation->set_owner(nullptr);
-    if (plan == nullptr) {
+    const bool is_late = net::Clock::now() >= car.deadline;
+    if (plan == nullptr && car.is_coming && !is_late) {
+      parking_.add(std::move(car));
+    } else if (plan == nullptr) {
       car.generation->fail(car.why);
-    } else if (net::Clock::now() >= car.deadline) {
+    } else if (is_late) {
       car.generation->fail(
           {Code::kUnavailable, fmt::format("instance {} did not come back in {} s: {}", plan->id,
                                            options_.heal_timeout.count() / 1000, car.why.message)});
     } else if (can_dispatch(*plan)) {
       dispatch(*car.generation, *plan);
     } else {
-      parking_.add(*car.generation, car.instance, car.deadline, std::move(car.why));
+      parking_.add(std::move(car));
     }
   }
 }

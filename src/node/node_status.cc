@@ -64,8 +64,8 @@ InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
                         .heals = plan.heals};
   for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
     const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
-    status.members.push_back({rank.member.device, rank.member.name, rank.rank,
-                              stage.first_layer, stage.last_layer, rank.member.fraction});
+    status.members.push_back({rank.member.device, rank.member.name, rank.rank, stage.first_layer,
+                              stage.last_layer, rank.member.fraction});
   }
   if (plan.failed) {
     status.state = "failed";

@@ -17,12 +17,13 @@ class Parking final : public GenerationOwner {
     Generation* generation;
     std::string instance;
     net::TimePoint deadline;
-    Error why;  // what befell it last
+    Error why;       // what befell it last
+    bool is_coming;  // the plan that has its instance may still be on its way
   };
 
-  void add(Generation& generation, std::string instance, net::TimePoint deadline, Error why) {
-    generation.set_owner(this);
-    cars_.push_back({&generation, std::move(instance), deadline, std::move(why)});
+  void add(Car car) {
+    car.generation->set_owner(this);
+    cars_.push_back(std::move(car));
   }
   std::vector<Car> take_all() { return std::exchange(cars_, {}); }  // still owned: set_owner() each
   bool empty() const { return cars_.empty(); }
