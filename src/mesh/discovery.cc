@@ -30,11 +30,18 @@ const address& group(bool v6) {
   return groups[v6 ? 1 : 0];
 }
 
-bool has_address(const Interface& interface, bool v6) {
-  return std::any_of(interface.addresses.begin(), interface.addresses.end(),
-                     [v6](const InterfaceAddress& own) { return own.ip.is_v6() == v6; });
+const address* address_of(const Interface& interface, bool v6) {
+  for (const InterfaceAddress& own : interface.addresses) {
+    if (own.ip.is_v6() == v6) return &own.ip;
+  }
+  return nullptr;
 }
 
+bool has_address(const Interface& interface, bool v6) {
+  return address_of(interface, v6) != nullptr;
+}
+
+// The interface has an address of that version.
 bool send_from(udp::socket& socket, const Interface& interface, bool v6) {
   if (v6) {
     const unsigned index = interface.index;
@@ -43,6 +50,8 @@ bool send_from(udp::socket& socket, const Interface& interface, bool v6) {
   }
   ip_mreqn request = {};
   request.imr_ifindex = static_cast<int>(interface.index);
+  // The source, too: without a route to the group the system would write 0.0.0.0.
+  request.imr_address.s_addr = htonl(address_of(interface, false)->to_v4().to_uint());
   return ::setsockopt(socket.native_handle(), IPPROTO_IP, IP_MULTICAST_IF, &request,
                       sizeof request) == 0;
 }

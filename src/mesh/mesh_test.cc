@@ -126,6 +126,43 @@ TEST(Mesh, DevicesFindEachOtherByBeacons) {
   close_all(loop, {&a, &b, &c});
 }
 
+TEST(Mesh, APortThatIsTakenGivesTheNextFreeOne) {
+  net::Loop loop(1);
+  MeshOptions options = Device::options();
+  options.port = free_port();
+  Device first(loop, options), second(loop, options);
+  EXPECT_EQ(first.mesh->port(), options.port);
+  EXPECT_GT(second.mesh->port(), options.port);
+  close_all(loop, {&first, &second});
+}
+
+TEST(Mesh, ADeviceDoesNotLinkWithItselfNorWithACopyOfIt) {
+  net::Loop loop(1);
+  MeshOptions options = Device::options();
+  options.port = free_port();
+  options.peers = {fmt::format("127.0.0.1:{}", options.port)};
+  Device itself(loop, options);
+  options.boot_unix_ms = 2;
+  Device copy(loop, options);
+  EXPECT_FALSE(run_for(loop, std::chrono::milliseconds(500),
+                       [&] { return !itself.ups.empty() || !copy.ups.empty(); }));
+  close_all(loop, {&itself, &copy});
+}
+
+TEST(Mesh, NamesAreResolvedAndTriedUntilSomebodyAnswers) {
+  net::Loop loop(1);
+  MeshOptions late = Device::options("late");
+  late.port = free_port();
+  MeshOptions options = Device::options("early");
+  options.peers = {fmt::format("localhost:{}", late.port)};
+  Device early(loop, options);
+  run_for(loop, std::chrono::milliseconds(300), [] { return false; });
+  Device other(loop, late);
+  EXPECT_TRUE(
+      run_until(loop, [&] { return early.linked_with(other) && other.linked_with(early); }));
+  close_all(loop, {&early, &other});
+}
+
 TEST(Mesh, RemembersItsPeers) {
   net::Loop loop(1);
   const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
