@@ -96,11 +96,20 @@ struct Cut {
 
 class GroupOf : public ::testing::TestWithParam<Cut> {};
 
-// Long enough to pass from page to page, and a prompt of several chunks would be no different.
+// Long enough to pass from page to page.
 GenerateRequest long_answer(uint64_t id, const std::string& about) {
   GenerateRequest request = chat(id, "Tell me about a " + about + ".");
   request.sampling.ignore_eos = true;
   request.max_tokens = 80;
+  return request;
+}
+
+// Of several chunks, which follow each other through the stages.
+GenerateRequest long_prompt(uint64_t id) {
+  GenerateRequest request{.id = id, .prompt_tokens = std::vector<int32_t>()};
+  for (int32_t i = 0; i < 600; ++i) request.prompt_tokens->push_back(300 + i * 37 % 3000);
+  request.sampling.ignore_eos = true;
+  request.max_tokens = 12;
   return request;
 }
 
@@ -110,6 +119,7 @@ std::vector<std::vector<int32_t>> answers_of_one() {
   std::vector<std::vector<int32_t>> answers;
   for (const char* about : {"lantern", "river"})
     answers.push_back(daemon.ask(long_answer(answers.size() + 1, about)).tokens);
+  answers.push_back(daemon.ask(long_prompt(9)).tokens);
   return answers;
 }
 
@@ -130,7 +140,9 @@ TEST_P(GroupOf, RanksAnswerAsOneDeviceDoes) {
   both.choices = 2;
   both.sampling.temperature = 0.0f;
   first.send(FrameType::kGenerate, long_answer(2, "lantern"));
+  first.send(FrameType::kGenerate, long_prompt(4));
   first.send(FrameType::kGenerate, both);
+  EXPECT_EQ(first.finish(4).tokens, wanted[2]);
   EXPECT_EQ(first.finish(2).tokens, wanted[0]);
   EXPECT_EQ(first.finish(3, 0).tokens, wanted[1]);
   EXPECT_EQ(first.finish(3, 1).tokens, wanted[1]);
