@@ -53,7 +53,7 @@ int place(const Common& common, const PlaceOptions& options);
 int plan(const Common& common, const PlaceOptions& options);
 int ps(const Common& common);
 int stop(const Common& common, const std::string& instance_or_model);
-int devices(const Common& common);
+int devices(const Common& common, int32_t wait_for);  // 0: as they are now
 
 // Models on disk and on the hub.
 int ls(const Common& common, const StoreOptions& store);

@@ -1,6 +1,8 @@
 // Commands about running instances and devices: ps, place, stop, devices.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "base/bytes.h"
 #include "cli/api_client.h"
@@ -57,6 +59,34 @@ void print_links(const Json& devices) {
     }
   }
   if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
+}
+
+// Alive, with every link and its own speed measured.
+bool is_measured(const Json& device) {
+  const Json links = device.value("links", Json::array());
+  return device.value("state", "") == "alive" && !device["read_gb_per_s"].is_null() &&
+         std::none_of(links.begin(), links.end(),
+                      [](const Json& link) { return link["bandwidth_mbit_per_s"].is_null(); });
+}
+
+// Waits until so many devices are there and have measured themselves and their links; what is there by the deadline is
+// shown all the same, but too few devices are an error.
+Result<Json> devices_once_there(const Common& common, int32_t count) {
+  constexpr std::chrono::seconds kPatience{20};
+  constexpr std::chrono::milliseconds kPause{100};
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    COHORT_TRY(Json listed, ApiClient(common).get("/cohort/devices"));
+    if (std::count_if(listed.begin(), listed.end(), is_measured) >= count) return listed;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      const auto there = static_cast<int32_t>(listed.size());
+      if (there >= count) return listed;
+      return fail(Code::kTimeout,
+                  "{} of {} devices are there after {} s; 'cohort doctor' may know why", there,
+                  count, kPatience.count());
+    }
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 // "NAME=FIRST-LAST", layers counted from 0, the last one included.
@@ -167,8 +197,9 @@ int stop(const Common& common, const std::string& instance_or_model) {
   return kExitFine;
 }
 
-int devices(const Common& common) {
-  const Result<Json> listed = ApiClient(common).get("/cohort/devices");
+int devices(const Common& common, int32_t wait_for) {
+  const Result<Json> listed = wait_for > 0 ? devices_once_there(common, wait_for)
+                                           : ApiClient(common).get("/cohort/devices");
   if (!listed) return report(listed.error());
   if (common.json) return print_json(*listed);
   Table table({"DEVICE", "NAME", "STATE", "ROLE", "MEMORY", "AVAILABLE", "READ GB/S", "BACKENDS"});

@@ -32,6 +32,7 @@ struct Options {
   TokenizeOptions tokenize;
   std::string model;
   std::string query;
+  int32_t wait_for = 0;
   std::string secret_action = "show";
   std::string secret_value;
   std::filesystem::path path;
@@ -131,9 +132,12 @@ void add_instance_commands(CLI::App& app, Options& o) {
                                        [&o] { return stop(o.common, o.model); });
   stop_command.add_option("instance", o.model, "instance id or model")->required();
   add_common(stop_command, o);
-  add_common(add_command(app, "devices", "devices and links as measured", o,
-                         [&o] { return devices(o.common); }),
-             o);
+  CLI::App& devices_command = add_command(app, "devices", "devices and links as measured", o,
+                                          [&o] { return devices(o.common, o.wait_for); });
+  devices_command
+      .add_option("--wait-for", o.wait_for, "until so many devices are there and measured")
+      ->check(CLI::PositiveNumber);
+  add_common(devices_command, o);
 }
 
 void add_secret(CLI::App& app, Options& o) {
