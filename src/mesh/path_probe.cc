@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "mesh/socket_options.h"
 
 namespace cohort::mesh {
 namespace {
@@ -33,6 +34,8 @@ constexpr size_t kStartBytes = 512 << 10;
 constexpr milliseconds kSteadyTime{100};  // what counts, then
 constexpr double kFastBytesPerS = 250e6;
 constexpr int kFastWindows = 3;
+constexpr size_t kFastBytes =
+    16 << 20;  // a slow path's burst ends before; its queue must stay short
 constexpr size_t kBlockBytes = 64 << 10;  // of a burst; a block's first byte is 1 in the last one
 constexpr size_t kReceiveBytes = 256 << 10;
 constexpr double kMostSeconds = 60;  // what a peer may claim as a round trip
@@ -82,6 +85,8 @@ class ProbeSocket {
     }
     return {};
   }
+
+  void expect_speed() { let_queue_grow(socket_); }
 
   void wait_for(short events) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
@@ -162,6 +167,7 @@ Result<RoundTrips> answer_pings(ProbeSocket& socket) {
 Result<void> send_burst(ProbeSocket& socket) {
   std::vector<char> block(kBlockBytes, 0);
   size_t at = 0;  // in the block
+  size_t total = 0;
   bool enough = false;
   for (;;) {
     char word;
@@ -172,6 +178,8 @@ Result<void> send_burst(ProbeSocket& socket) {
     if (at == 0 && enough) block[0] = 1;
     COHORT_TRY(const size_t sent, socket.send_some(block.data() + at, block.size() - at));
     if (sent == 0) socket.wait_for(enough ? POLLOUT : POLLOUT | POLLIN);
+    if (total < kFastBytes && total + sent >= kFastBytes) socket.expect_speed();
+    total += sent;
     at = (at + sent) % kBlockBytes;
     if (sent > 0 && at == 0 && block[0] == 1) return socket.receive(&word, 1);
   }

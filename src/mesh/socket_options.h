@@ -5,5 +5,6 @@ namespace cohort::mesh {
 
 void tune_link_socket(int socket);   // no delay, a short queue in the kernel, notices a dead peer
 void tune_probe_socket(int socket);  // no delay, a short queue in the kernel
+void let_queue_grow(int socket);     // of a fast path: fewer, larger strides
 
 }  // namespace cohort::mesh

@@ -7,11 +7,9 @@
 namespace cohort::mesh {
 namespace {
 
-constexpr int kDropAfterSeconds = 2;  // of retransmitting without an acknowledgement
-constexpr int kUnsentBytes =
-    128 << 10;  // waiting in the kernel, so that control messages pass bulk
-constexpr int kUnsentProbeBytes = 512
-                                  << 10;  // enough for 10 Gbit/s, and 40 ms to drain at 100 Mbit/s
+constexpr int kDropAfterSeconds = 2;     // of retransmitting without an acknowledgement
+constexpr int kUnsentBytes = 128 << 10;  // short, so that control messages pass bulk
+constexpr int kUnsentFastBytes = 4 << 20;
 
 void set(int socket, int option, int value) {
   ::setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value);
@@ -27,7 +25,9 @@ void tune_link_socket(int socket) {
 
 void tune_probe_socket(int socket) {
   set(socket, TCP_NODELAY, 1);
-  set(socket, TCP_NOTSENT_LOWAT, kUnsentProbeBytes);
+  set(socket, TCP_NOTSENT_LOWAT, kUnsentBytes);
 }
+
+void let_queue_grow(int socket) { set(socket, TCP_NOTSENT_LOWAT, kUnsentFastBytes); }
 
 }  // namespace cohort::mesh
