@@ -1,5 +1,6 @@
 // `cohort calibrate`: run as a child by the daemon, which never touches a kernel itself.
 #include "backend/cpu/cores.h"
+#include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/machine_limits.h"
 #include "base/json.h"
 #include "cli/commands.h"
@@ -7,15 +8,15 @@
 
 namespace cohort::cli {
 
-int calibrate() {
-  const int threads = backend::usable_cores();
+int calibrate(int32_t threads) {
+  if (threads <= 0) threads = backend::usable_cores();
   const backend::MachineLimits limits = backend::measure_machine_limits(threads);
-  const Json json{
-      {"threads", threads},
-      {"read_gb_per_s", limits.read_bytes_per_s / 1e9},
-      {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
-      {"matmul_gops",
-       {{"fast", limits.fast_operations_per_s / 1e9}, {"f32", limits.f32_operations_per_s / 1e9}}}};
+  const Json json{{"threads", threads},
+                  {"read_gb_per_s", limits.read_bytes_per_s / 1e9},
+                  {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
+                  {"matmul_gops", limits.fast_operations_per_s / 1e9},
+                  {"matmul_gops_f32", limits.f32_operations_per_s / 1e9},
+                  {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
   return kExitFine;
 }

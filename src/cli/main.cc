@@ -33,6 +33,7 @@ struct Options {
   std::string model;
   std::string query;
   int32_t wait_for = 0;
+  int32_t calibrate_threads = 0;
   std::string secret_action = "show";
   std::string secret_value;
   std::filesystem::path path;
@@ -268,7 +269,10 @@ void add_serve(CLI::App& app, Options& o) {
       add_command(app, "runner", "", o, [&o] { return runner::run_runner(o.runner_fd); });
   runner.add_option("--fd", o.runner_fd)->required();
   runner.group("");  // what the daemon starts; not for people
-  add_command(app, "calibrate", "", o, [] { return calibrate(); }).group("");
+  CLI::App& calibrate_command =
+      add_command(app, "calibrate", "", o, [&o] { return calibrate(o.calibrate_threads); });
+  calibrate_command.add_option("--threads", o.calibrate_threads);
+  calibrate_command.group("");
 }
 
 int main_with(int argc, char** argv) {

@@ -73,8 +73,8 @@ Result<Record> read_record(const fs::path& path) {
 
 // The last line the child prints.
 Result<Record> measure(int32_t threads) {
-  const std::string command = fmt::format("'{}' calibrate --json --threads {} 2>/dev/null",
-                                          net::self_executable(), threads);
+  const std::string command =
+      fmt::format("'{}' calibrate --threads {} 2>/dev/null", net::self_executable(), threads);
   std::unique_ptr<FILE, int (*)(FILE*)> child(::popen(command.c_str(), "r"), ::pclose);
   if (!child) return fail(Code::kUnavailable, "it cannot be started");
   std::string text;

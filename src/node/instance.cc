@@ -214,6 +214,7 @@ void Instance::on_frame(const runner::Frame& frame) {
       break;
     case runner::FrameType::kStats:
       if (auto stats = from_json<runner::RunnerStats>(frame.body)) stats_ = *stats;
+      options_.on_stats();
       break;
     default: runner_->kill("sent a frame that only a daemon sends");
   }

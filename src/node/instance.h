@@ -42,6 +42,7 @@ struct InstanceOptions {
   std::chrono::milliseconds busy_silence{120'000};  // working without a word from the runner
   std::chrono::milliseconds stop_grace{5'000};
   std::function<void()> on_change = [] {};  // of state
+  std::function<void()> on_stats = [] {};   // of what it does
   std::function<void()> on_idle = [] {};    // for idle_unload: time to go
 };
 

@@ -90,6 +90,7 @@ InstanceOptions Node::instance_options(const cluster::InstancePlan& plan, ModelL
     cluster_->publish();
     changed_.notify_all();
   };
+  options.on_stats = [this] { cluster_->mark_dirty(); };
   options.on_idle = [this, id = plan.id] { remove_instance(id); };
   return options;
 }
