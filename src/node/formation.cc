@@ -59,10 +59,6 @@ void Formation::set_own_port(uint16_t port) {
   connect_if_complete();
 }
 
-bool Formation::all_ready() const {
-  return std::all_of(ranks_.begin() + 1, ranks_.end(), [](const Rank& rank) { return rank.ready; });
-}
-
 net::Task<void> Formation::close() {
   lost_ = true;
   co_await tasks_.close();
@@ -86,10 +82,11 @@ net::Task<Result<void>> Formation::talk(size_t index) {
   std::string text = dump_json(to_json(request));
   COHORT_CO_TRY_VOID(co_await stream.write(std::move(text), net::Clock::now() + kWriteTimeout));
   for (;;) {
-    const auto deadline = ranks_[index].ready ? net::kNever : net::Clock::now() + kSilence;
+    const auto deadline = ranks_[index].is_silent ? net::kNever : net::Clock::now() + kSilence;
     auto received = co_await stream.read(deadline);
     if (!received) co_return tl::unexpected(received.error());
     if (!*received) co_return fail(Code::kUnavailable, "its runner ended");
+    last_heard_ = net::Clock::now();
     const auto json = parse_json(**received);
     auto message =
         json ? from_json<ShardMessage>(*json) : Result<ShardMessage>(tl::unexpected(json.error()));
@@ -104,9 +101,10 @@ Result<void> Formation::on_message(size_t index, const ShardMessage& message) {
     options_.ranks[index].port = listening.port;
     connect_if_complete();
   } else if (message.type == "progress") {
-    COHORT_TRY(ranks_[index].progress, from_json<runner::LoadProgress>(message.body));
+    COHORT_TRY(const auto progress, from_json<runner::LoadProgress>(message.body));
+    ranks_[index].is_silent = progress.layers_loaded >= progress.total_layers;
   } else if (message.type == "ready") {
-    ranks_[index].ready = true;
+    ranks_[index].is_silent = true;
   } else if (message.type == "failed") {
     COHORT_TRY(const auto failure, from_json<runner::Failure>(message.body));
     return tl::unexpected(Error{code_from_name(failure.code), failure.message});

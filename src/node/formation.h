@@ -35,21 +35,20 @@ struct FormationEvents {
 
 class Formation {
  public:
-  static constexpr std::chrono::seconds kSilence{30};  // from a rank that loads
+  static constexpr std::chrono::seconds kSilence{600};  // of a rank that has something to load
 
   Formation(net::Executor executor, mesh::Mesh& mesh, FormationOptions options,
             FormationEvents events);
 
   void start();
-  void set_own_port(uint16_t port);  // where our own runner listens
-  bool all_ready() const;            // of the others
-  net::Task<void> close();           // ends the other ranks; nothing is said any more
+  void set_own_port(uint16_t port);                          // where our own runner listens
+  net::TimePoint last_heard() const { return last_heard_; }  // of any other rank
+  net::Task<void> close();  // ends the other ranks; nothing is said any more
 
  private:
   struct Rank {
     std::unique_ptr<mesh::Stream> stream;
-    runner::LoadProgress progress;
-    bool ready = false;
+    bool is_silent = false;  // it has loaded, and has no more to say until it is lost
   };
 
   net::Task<void> bring_up(size_t index);
@@ -63,6 +62,7 @@ class Formation {
   FormationOptions options_;
   FormationEvents events_;
   std::vector<Rank> ranks_;  // by rank; [0] is ours and has no stream
+  net::TimePoint last_heard_ = net::Clock::now();
   bool connected_ = false;
   bool lost_ = false;
   net::TaskGroup tasks_;

@@ -14,6 +14,9 @@ namespace {
 constexpr int kMaxCrashesOfOneRequest = 3;
 constexpr size_t kSpeedSamples = 8;
 
+// What a rank says when another was lost, or did not come in time: with all of them there, it may go well.
+bool is_passing(Code code) { return code == Code::kUnavailable || code == Code::kTimeout; }
+
 }  // namespace
 
 std::string_view state_name(InstanceState state) {
@@ -48,7 +51,7 @@ net::Task<void> Instance::run() {
     const std::string how_it_ended = co_await run_runner(**runner);
     runner->reset();
     if (stopping_) break;
-    const bool others_failed = is_shared() && failure_ && failure_->code == Code::kUnavailable;
+    const bool others_failed = is_shared() && failure_ && is_passing(failure_->code);
     if (failure_ && !others_failed) {
       become_failed(*failure_);
       break;
@@ -156,7 +159,9 @@ net::TimePoint Instance::next_deadline() const {
   if (runner_ != nullptr && runner_->killed()) return net::kNever;
   if (stopping_) return runner_ != nullptr ? stop_deadline_ : net::kNever;
   if (runner_ != nullptr && state_ != InstanceState::kReady)
-    return runner_->last_heard() + options_.load_silence;
+    return std::max(runner_->last_heard(),
+                    formation_ ? formation_->last_heard() : net::TimePoint()) +
+           options_.load_silence;
   if (runner_ != nullptr && !runs_.empty()) {
     return std::max(runner_->last_heard(), last_submit_at_) + options_.busy_silence;
   }
