@@ -34,44 +34,68 @@ struct Tensor {  // an activation, or a range of columns of one
   int32_t first_column = 0;
   int32_t columns = 0;
 
-  Tensor slice(int32_t first, int32_t count) const { return {id, rows, first_column + first, count}; }
+  Tensor slice(int32_t first, int32_t count) const {
+    return {id, rows, first_column + first, count};
+  }
 };
-struct Matrix { int32_t id = -1; int32_t rows = 0; int32_t columns = 0; };  // weights: y[rows] = W x[columns]
-struct Vector { int32_t id = -1; int32_t size = 0; };                       // norm weights, biases, sinks: float32
-struct ExpertBank { int32_t id = -1; int32_t experts = 0; };
-struct Rope { int32_t id = -1; };
-struct Routing { int32_t id = -1; };  // chosen experts and their weights, a row each
+// Weights: y[rows] = W x[columns].
+struct Matrix {
+  int32_t id = -1;
+  int32_t rows = 0;
+  int32_t columns = 0;
+};
+// Norm weights, biases, sinks: float32.
+struct Vector {
+  int32_t id = -1;
+  int32_t size = 0;
+};
+struct ExpertBank {
+  int32_t id = -1;
+  int32_t experts = 0;
+};
+struct Rope {
+  int32_t id = -1;
+};
+// Chosen experts and their weights, a row each.
+struct Routing {
+  int32_t id = -1;
+};
 
 // ---- weights: a range of a checkpoint matrix. The backend may repack it and let the mapped pages go ----
 
-struct RowRange { int64_t first = 0; int64_t count = -1; };  // count -1: to the end
+// count -1: to the end.
+struct RowRange {
+  int64_t first = 0;
+  int64_t count = -1;
+};
 
 struct MatrixPart {
   MatrixView view;
-  RowRange rows;                   // outputs kept
-  RowRange columns;                // inputs kept; bounds are multiples of the quantisation group
+  RowRange rows;     // outputs kept
+  RowRange columns;  // inputs kept; bounds are multiples of the quantisation group
 };
 
-enum class Activation { kSilu, kGeluTanh, kRelu2, kGptOss };  // kGptOss: min(g,7) * sigmoid(1.702 g) * (clamp(u,+-7) + 1)
+// kGptOss: min(g,7) * sigmoid(1.702 g) * (clamp(u,+-7) + 1).
+enum class Activation { kSilu, kGeluTanh, kRelu2, kGptOss };
 
-struct ExpertParts {   // one mixture layer's experts; all parts have an expert axis
+struct ExpertParts {  // one mixture layer's experts; all parts have an expert axis
   MatrixPart gate, up, down;
   std::vector<float> gate_bias, up_bias, down_bias;  // empty, or [experts * rows]
-  RowRange experts;    // experts kept by this rank; the others contribute nothing here
+  RowRange experts;  // experts kept by this rank; the others contribute nothing here
   Activation activation = Activation::kSilu;
 };
 
 struct RopeSpec {
-  int dims = 0;                    // rotated dims, the first of each head (see `first`)
-  bool traditional = false;        // pairs (2i, 2i+1) instead of (i, i + dims/2)
+  int dims = 0;                            // rotated dims, the first of each head (see `first`)
+  bool traditional = false;                // pairs (2i, 2i+1) instead of (i, i + dims/2)
   std::vector<float> inverse_frequencies;  // dims / 2 values: angle = position * inverse_frequency
-  float scale = 1.0f;              // multiplies the rotated dims (yarn's mscale)
+  float scale = 1.0f;                      // multiplies the rotated dims (yarn's mscale)
 };
 
 enum class Scoring {
   kSoftmax,          // softmax over all experts, then the best k (renormalised when `normalize`)
   kSoftmaxOfChosen,  // the best k logits, then softmax over those (gpt_oss)
-  kGroupedSigmoid,   // deepseek_v3: sigmoid scores, biased for the choice, groups ranked by their two best
+  kGroupedSigmoid,  // deepseek_v3: sigmoid scores, biased for the choice, groups ranked by their two best
 };
 struct RouterSpec {
   Scoring scoring = Scoring::kSoftmax;
@@ -88,7 +112,7 @@ enum class KvType : uint8_t { kF32, kF16, kBF16, kQ8 };
 struct KvLayerSpec {  // what one position of one layer stores
   int kv_heads = 0;
   int key_dim = 0;
-  int value_dim = 0;            // 0: the value is the first `value_prefix` dims of the key (latent attention)
+  int value_dim = 0;  // 0: the value is the first `value_prefix` dims of the key (latent attention)
   int value_prefix = 0;
 };
 struct KvSpec {
@@ -99,17 +123,17 @@ uint64_t kv_page_bytes(const KvSpec& spec);  // of one page over all layers
 
 struct AttentionSpec {
   int heads = 0;
-  int layer = 0;          // index into KvSpec::layers
-  float scale = 1.0f;     // of q.k
-  int window = 0;         // 0: all; w: a token sees itself and the w-1 before it
-  Vector sinks;           // id -1: none; else an extra logit per head in the softmax
+  int layer = 0;       // index into KvSpec::layers
+  float scale = 1.0f;  // of q.k
+  int window = 0;      // 0: all; w: a token sees itself and the w-1 before it
+  Vector sinks;        // id -1: none; else an extra logit per head in the softmax
 };
 
 // ---- what the planner and the user are told ----
 
 struct BackendInfo {
-  std::string name;        // "cpu"
-  std::string detail;      // "AVX-512 VNNI BF16, 2 threads"
+  std::string name;    // "cpu"
+  std::string detail;  // "AVX-512 VNNI BF16, 2 threads"
   int threads = 1;
   uint64_t weight_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
 };
@@ -122,9 +146,12 @@ class Backend {
   // -- at load --
   // Parts are stacked by rows (q, k, v -> one matrix, read in one pass). Formats may differ from part to part. `bias`
   // is empty or one value per stacked row; it is added by linear().
-  virtual Result<Matrix> load_matrix(std::span<const MatrixPart> parts, std::span<const float> bias = {}) = 0;
-  virtual Result<Matrix> load_embedding(const MatrixPart& table) = 0;  // for embed() only; stays mapped
-  virtual Result<Matrix> load_head_matrices(const MatrixPart& part) = 0;  // leading axis = heads; for head_linear()
+  virtual Result<Matrix> load_matrix(std::span<const MatrixPart> parts,
+                                     std::span<const float> bias = {}) = 0;
+  virtual Result<Matrix> load_embedding(
+      const MatrixPart& table) = 0;  // for embed() only; stays mapped
+  virtual Result<Matrix> load_head_matrices(
+      const MatrixPart& part) = 0;  // leading axis = heads; for head_linear()
   virtual Result<Vector> load_vector(std::span<const float> values) = 0;
   virtual Result<ExpertBank> load_experts(const ExpertParts& parts) = 0;
   virtual Rope make_rope(const RopeSpec& spec) = 0;
@@ -134,27 +161,34 @@ class Backend {
 
   // -- a step --
   virtual void begin_step(const StepPlan& plan) = 0;  // `plan` must outlive the step
-  virtual Result<void> read(Tensor x, std::span<float> out) = 0;  // row-major; finishes the step's work so far
-  virtual Result<void> finish() = 0;  // the end of a step of which nothing is read
+  virtual Result<void> read(
+      Tensor x, std::span<float> out) = 0;  // row-major; finishes the step's work so far
+  virtual Result<void> finish() = 0;        // the end of a step of which nothing is read
 
-  virtual int32_t scope_begin() = 0;               // use class Scope
+  virtual int32_t scope_begin() = 0;  // use class Scope
   virtual void scope_end(int32_t mark) = 0;
 
-  virtual Tensor embed(Matrix table, float scale = 1.0f) = 0;  // the plan's tokens; zeros for those not in its rows
-  virtual Tensor input(std::span<const float> values, int32_t columns) = 0;  // rows from outside (pipeline, vision)
+  virtual Tensor embed(
+      Matrix table, float scale = 1.0f) = 0;  // the plan's tokens; zeros for those not in its rows
+  virtual Tensor input(std::span<const float> values,
+                       int32_t columns) = 0;  // rows from outside (pipeline, vision)
   virtual Tensor linear(Matrix w, Tensor x) = 0;
   // x holds heads * w.columns columns; head h of the result = W_h x_h: [rows, heads * w.rows]
   virtual Tensor head_linear(Matrix w, Tensor x) = 0;
-  virtual Tensor gated_linear(Matrix gate_up, Tensor x, Activation activation) = 0;  // act(first half) * second half
-  virtual Routing route(Matrix router, Tensor x, const RouterSpec& spec, Vector choice_bias = {}) = 0;
-  virtual Tensor experts(const ExpertBank& bank, Tensor x, Routing routing) = 0;  // weighted sum of the chosen
+  virtual Tensor gated_linear(Matrix gate_up, Tensor x,
+                              Activation activation) = 0;  // act(first half) * second half
+  virtual Routing route(Matrix router, Tensor x, const RouterSpec& spec,
+                        Vector choice_bias = {}) = 0;
+  virtual Tensor experts(const ExpertBank& bank, Tensor x,
+                         Routing routing) = 0;  // weighted sum of the chosen
   // group 0: over all columns; else over each `group` columns with one weight of that size (per-head norms)
   virtual Tensor rms_norm(Tensor x, Vector weight, float eps, int group = 0) = 0;
-  virtual void add(Tensor& sum, Tensor x) = 0;     // sum += x
+  virtual void add(Tensor& sum, Tensor x) = 0;  // sum += x
   virtual void scale(Tensor& x, float factor) = 0;
   // Rotates in place the first spec.dims of each head of `head_dim` columns, `skip` columns into the head.
   virtual void rope(Tensor& x, Rope rope, int head_dim, int skip = 0) = 0;
-  virtual void scale_by_position(Tensor& x, float beta, int original_max) = 0;  // ministral3: 1 + beta ln(1 + floor(p/max))
+  virtual void scale_by_position(
+      Tensor& x, float beta, int original_max) = 0;  // ministral3: 1 + beta ln(1 + floor(p/max))
   // Appends k and v of the plan's rows to the cache, then attends. v.id -1 with KvLayerSpec::value_prefix.
   // q [rows, heads*key_dim], k [rows, kv_heads*key_dim], v [rows, kv_heads*value_dim] -> [rows, heads*value_dim].
   virtual Tensor attention(Tensor q, Tensor k, Tensor v, const AttentionSpec& spec) = 0;
@@ -168,7 +202,8 @@ class Backend {
   // The first error of these two is kept: read() and finish() return it, from then on. What the step computes after it
   // means nothing.
   virtual void all_sum(Tensor& x) = 0;
-  virtual Tensor all_gather(Tensor x, std::span<const int32_t> columns) = 0;  // columns[r] are rank r's; in that order
+  virtual Tensor all_gather(
+      Tensor x, std::span<const int32_t> columns) = 0;  // columns[r] are rank r's; in that order
 };
 
 // Activations made while it lives are dropped with it; in-place changes to older ones stay.

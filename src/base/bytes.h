@@ -18,18 +18,15 @@ namespace cohort {
 static_assert(std::endian::native == std::endian::little, "cohort runs on little-endian machines");
 
 template <class T>
-  requires std::is_trivially_copyable_v<T>
-T load(const void* from) {
+requires std::is_trivially_copyable_v<T> T load(const void* from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
 }
 
 template <class T>
-  requires std::is_trivially_copyable_v<T>
-void store(void* to, T value) {
-  std::memcpy(to, &value, sizeof(T));
-}
+requires std::is_trivially_copyable_v<T>
+void store(void* to, T value) { std::memcpy(to, &value, sizeof(T)); }
 
 // nullopt when the result does not fit.
 template <std::unsigned_integral T>

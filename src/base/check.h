@@ -5,10 +5,10 @@ namespace cohort {
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
 }
 
-#define COHORT_CHECK(condition)                                            \
-  do {                                                                     \
-    if (!(condition)) [[unlikely]]                                         \
-      ::cohort::check_failed(#condition, __FILE__, __LINE__);              \
+#define COHORT_CHECK(condition)                               \
+  do {                                                        \
+    if (!(condition)) [[unlikely]]                            \
+      ::cohort::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)
 
 #ifdef NDEBUG

@@ -31,7 +31,8 @@ namespace cohort {
 using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 64;
-inline constexpr size_t kMaxJsonValues = 4u << 20;  // a parsed value takes some ten times a short text's room
+inline constexpr size_t kMaxJsonValues =
+    4u << 20;  // a parsed value takes some ten times a short text's room
 
 // Parses text of bounded depth and number of values; never throws. kInvalidArgument names the byte where it went wrong.
 Result<Json> parse_json(std::string_view text, int max_depth = kMaxJsonDepth);
@@ -92,7 +93,8 @@ Result<void> read_map(const Json& value, const std::string& path, T& out) {
     Key key{};
     if constexpr (std::is_integral_v<Key>) {
       const Json number = Json::parse(name, nullptr, false);
-      if (number.is_discarded()) return type_error(path + "." + name, "a number as key", Json(name));
+      if (number.is_discarded())
+        return type_error(path + "." + name, "a number as key", Json(name));
       COHORT_TRY_VOID(read_integer(number, path + "." + name, key));
     } else {
       key = name;
@@ -175,7 +177,8 @@ struct FieldWriter {
 
 template <class T>
 Json write(const T& value) {
-  if constexpr (std::is_same_v<T, Json> || std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) {
+  if constexpr (std::is_same_v<T, Json> || std::is_arithmetic_v<T> ||
+                std::is_same_v<T, std::string>) {
     return Json(value);
   } else if constexpr (is_optional<T>::value) {
     return value ? write(*value) : Json(nullptr);
@@ -196,7 +199,8 @@ Json write(const T& value) {
   } else {
     Json object = Json::object();
     FieldWriter writer{object};
-    const_cast<T&>(value).fields(writer);  // fields() only hands out references; the writer takes them const
+    const_cast<T&>(value).fields(
+        writer);  // fields() only hands out references; the writer takes them const
     return object;
   }
 }

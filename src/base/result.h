@@ -56,8 +56,8 @@ tl::unexpected<Error> fail_in(std::string_view context, Error error);
 // COHORT_TRY(auto x, make_x());   declares x, or returns the error.
 #define COHORT_TRY(declaration, ...) \
   COHORT_TRY_INNER(COHORT_CONCAT(cohort_try_, __LINE__), declaration, __VA_ARGS__)
-#define COHORT_TRY_INNER(result, declaration, ...)                             \
-  auto result = (__VA_ARGS__);                                                 \
+#define COHORT_TRY_INNER(result, declaration, ...)                                  \
+  auto result = (__VA_ARGS__);                                                      \
   if (!result) return ::tl::unexpected<::cohort::Error>(std::move(result).error()); \
   declaration = std::move(*result)
 

@@ -14,7 +14,8 @@ struct Sampling {
   int32_t top_k = 0;         // 0 = all
   float min_p = 0.0f;        // in [0, 1]
   float typical_p = 1.0f;    // in (0, 1]
-  float repetition_penalty = 1.0f;  // divides positive and multiplies negative logits of seen tokens
+  float repetition_penalty =
+      1.0f;  // divides positive and multiplies negative logits of seen tokens
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   std::map<int32_t, float> logit_bias;  // token id -> added to the logit

@@ -93,7 +93,8 @@ struct BenchOptions {
 };
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
 
-int calibrate(int32_t threads);  // 0: one a core  // for the daemon: what this machine does at best, as JSON
+int calibrate(
+    int32_t threads);  // 0: one a core  // for the daemon: what this machine does at best, as JSON
 
 struct TokenizeOptions {
   std::string model;

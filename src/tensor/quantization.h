@@ -32,12 +32,13 @@ std::optional<QuantMode> parse_quant_mode(std::string_view name);
 // with_experts: the views have a leading axis and `experts` > 0.
 struct MatrixView {
   QuantFormat format;
-  int64_t experts = 0;   // 0: no leading axis
-  int64_t rows = 0;      // outputs
-  int64_t columns = 0;   // inputs
-  TensorView weight;     // kNone: [.., rows, columns] of F32/F16/BF16; else U32 [.., rows, columns * bits / 32]
-  TensorView scales;     // [.., rows, columns / group_size]
-  TensorView biases;     // affine only
+  int64_t experts = 0;  // 0: no leading axis
+  int64_t rows = 0;     // outputs
+  int64_t columns = 0;  // inputs
+  TensorView
+      weight;  // kNone: [.., rows, columns] of F32/F16/BF16; else U32 [.., rows, columns * bits / 32]
+  TensorView scales;  // [.., rows, columns / group_size]
+  TensorView biases;  // affine only
 };
 
 // One row (of one expert) widened to float, exactly. `out` has view.columns values. The slow, obvious reference.
