@@ -331,8 +331,11 @@ Placement closest_miss(const PricedModel& model, const Topology& topology,
   placement.error = fmt::format(
       "{} needs {} at a context of {} for {} streams; the {} devices have {} to give{}", model.name,
       format_bytes(needed), load.context, load.concurrency, usable.size(), format_bytes(available),
-      needed > available ? fmt::format(": {} missing", format_bytes(needed - available))
-                         : std::string(", but no cut fits each of them"));
+      needed > available
+          ? fmt::format(": {} missing", format_bytes(needed - available))
+          : fmt::format(
+                ", but no cut of its {} layers and {} heads ({} for KV) fits what was asked for",
+                model.layers.size(), model.heads, model.kv_heads));
   return placement;
 }
 

@@ -66,6 +66,32 @@ class Discovery(LabTest):
         report(f"5 devices list each other {time.monotonic() - begin:.2f} s after the first start, "
                f"{time.monotonic() - started:.2f} s after the last")
 
+    def test_eight_devices_join_and_a_dead_one_leaves_every_list(self):
+        _, devices = self.cluster(8)
+        dead = devices.pop(5)
+        dead.kill()
+        _, seconds = eventually(lambda: all(dead.name not in [d["name"] for d in device.devices()] for device in devices),
+                                "no list shows the dead device", deadline_s=10)
+        report(f"a device killed among 8 is in no list after {seconds:.2f} s")
+
+    def test_strangers_that_speak_garbage_disturb_nobody(self):
+        _, devices = self.cluster(2)
+        a = devices[0]
+        noise = [b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\x16\x03\x01\xff\xff" + b"\x00" * 600, b""]
+        for _ in range(20):
+            for text in noise:
+                stranger = a.namespace.connect(52416, 10)
+                try:
+                    stranger.sendall(text)
+                except OSError:
+                    pass  # it hung up on us already
+                stranger.close()
+        a.place("demo", only=["h1"])
+        self.assertIn("case", a.complete("demo", 9).rest().lower() + "case")
+        self.assertEqual(a.alive_names(), ["h0", "h1"])
+        lines = [line for line in a.log().splitlines() if "127.0.0.1" in line and "listening" not in line]
+        self.assertLessEqual(len(lines), len(noise), lines)
+
     def test_another_secret_or_namespace_never_joins_and_the_log_says_why_once(self):
         lab = self.lab(4)
         secret = os.path.join(self.folder.name, "secret")
@@ -104,17 +130,28 @@ class Discovery(LabTest):
 
 class Sharding(LabTest):
     def test_the_text_is_the_same_however_the_model_is_cut(self):
-        _, devices = self.cluster(3, *EXACT)
+        _, devices = self.cluster(5, *EXACT)
         alone = devices[0].place("demo", only=["h0"])
         expected = devices[0].complete("demo", 60).rest()
         self.assertEqual(alone["sharding"], "single")
         devices[0].end("demo")
-        for count, sharding in ((2, "pipeline"), (3, "pipeline"), (2, "tensor")):
-            placed = devices[1].place("demo", sharding=sharding, devices=count)
-            self.assertEqual(len(placed["members"]), count)
+        uneven = [{"device": "h3", "first_layer": 0, "last_layer": 1}, {"device": "h1", "first_layer": 1, "last_layer": 4}]
+        for wishes in ({"sharding": "pipeline", "devices": 2}, {"sharding": "pipeline", "devices": 3},
+                       {"sharding": "pipeline", "devices": 4}, {"sharding": "tensor", "devices": 2},
+                       {"sharding": "tensor", "devices": 3}, {"manual": uneven}):
+            placed = devices[1].place("demo", **wishes)
+            self.assertEqual(len(placed["members"]), wishes.get("devices", 2))
             for device in devices:
-                self.assertEqual(device.complete("demo", 60).rest(), expected, f"{sharding} over {count}, asked at {device.name}")
+                self.assertEqual(device.complete("demo", 60).rest(), expected, f"{wishes}, asked at {device.name}")
             devices[2].end("demo")
+
+    def test_a_cut_the_model_does_not_have_is_refused_with_the_limit(self):
+        _, devices = self.cluster(5)
+        with self.assertRaisesRegex(RuntimeError, "4 layers"):
+            devices[0].place("demo", sharding="pipeline", devices=5)
+        with self.assertRaisesRegex(RuntimeError, "h9"):
+            devices[0].place("demo", only=["h9"])
+        self.assertEqual(devices[0].instances(), [])
 
 
 class Healing(LabTest):
@@ -163,6 +200,22 @@ class Healing(LabTest):
         self.assertTrue(shards)
         network.run("pkill", "-KILL", "-f", f"runner --fd 3.*", "--ns", str(members[2].process.pid), "--nslist", "net")
         self.finish(f"kill -9 of the runner on {name}", stream, expected)
+
+    def test_with_too_little_memory_left_the_stream_ends_and_says_what_is_missing(self):
+        _, devices = self.cluster(2)
+        plans = {plan["sharding"]: max(plan["memory_bytes_by_device"].values()) for plan in devices[0].plan("demo")}
+        for device in devices:
+            device.kill()
+        limit = (256 << 20) + (plans["single"] + plans["pipeline"]) // 2  # the reserve, and half a model
+        devices = [self.device(device.namespace, f"small{i}", "--memory-limit", str(limit)) for i, device in enumerate(devices)]
+        self.wait_joined(devices)
+        client = devices[0]
+        self.assertEqual(client.place("demo")["sharding"], "pipeline")
+        stream = client.complete("demo", self.TOKENS)
+        next(iter(stream))
+        devices[1].kill()
+        with self.assertRaisesRegex(RuntimeError, "small1 left.*missing"):
+            stream.rest()
 
     def test_no_stream_notices_the_death_of_the_leader(self):
         _, devices = self.cluster(3, *EXACT)
