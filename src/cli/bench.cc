@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/model_store.h"
+#include "cli/synthetic_model.h"
 #include "cli/terminal.h"
 #include "runner/local_ranks.h"
 #include "runner/model_files.h"
@@ -232,8 +233,20 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
   return local;
 }
 
+Result<std::string> source_of(const StoreOptions& store, BenchOptions& options) {
+  if (options.shape.empty()) return model_source(store, options.model);
+  options.model = options.shape;
+  COHORT_TRY(const std::filesystem::path folder, synthetic_model(options.shape));
+  return folder.string();
+}
+
+Result<void> write_shape(const BenchOptions& options) {
+  COHORT_TRY(const ModelShape shape, parse_shape(options.shape));
+  return write_synthetic_model(shape, options.write);
+}
+
 Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
-  COHORT_TRY(const std::string source, model_source(store, options.model));
+  COHORT_TRY(const std::string source, source_of(store, options));
   COHORT_TRY(const runner::LocalRanksOptions local, ranks_of(source, options));
   COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
   options.threads = ranks->first().backend->info().threads * options.ranks;
@@ -251,13 +264,21 @@ Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
 }  // namespace
 
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options) {
+  if (options.model.empty() && options.shape.empty()) {
+    return report(Error{Code::kInvalidArgument, "a model or --shape is needed"});
+  }
+  if (!options.write.empty()) {
+    const Result<void> written = write_shape(options);
+    return written ? kExitFine : report(written.error());
+  }
   const Result<Json> results = bench_or_fail(store, options);
   if (!results) return report(results.error());
   if (common.json) {
     fmt::print("{}\n", results->dump(2));
   } else {
-    fmt::print("{}: {}, {} prompt tokens, {} generated, medians of {} runs\n", options.model,
-               (*results)[0]["cpu"].get<std::string>(), options.pp, options.tg, options.repeat);
+    fmt::print("{}: {}, {} prompt tokens, {} generated, medians of {} runs\n",
+               (*results)[0]["model"].get<std::string>(), (*results)[0]["cpu"].get<std::string>(),
+               options.pp, options.tg, options.repeat);
     print_table(*results);
   }
   return kExitFine;

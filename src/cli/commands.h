@@ -80,7 +80,9 @@ struct VerifyOptions {
 int verify(const Common& common, const VerifyOptions& options);
 
 struct BenchOptions {
-  std::string model;
+  std::string model;            // or
+  std::string shape;            // of random weights (synthetic_model.h)
+  std::filesystem::path write;  // only write the shape's model into this folder
   int32_t pp = 512;
   int32_t tg = 128;
   std::vector<int32_t> concurrency = {1};

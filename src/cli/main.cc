@@ -208,7 +208,12 @@ void add_bench(CLI::App& app, Options& o) {
   CLI::App& command =
       add_command(app, "bench", "measure prefill and decode beside the machine's limits", o,
                   [&o] { return bench(o.common, o.store, o.bench); });
-  command.add_option("model", o.bench.model)->required();
+  CLI::Option* model = command.add_option("model", o.bench.model);
+  CLI::Option* shape =
+      command.add_option("--shape", o.bench.shape, "random weights of a shape: 1b-q4, 0.6b-q8...")
+          ->excludes(model);
+  command.add_option("--write", o.bench.write, "write the shape's model into this folder, no more")
+      ->needs(shape);
   command.add_option("--pp", o.bench.pp, "prompt tokens")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

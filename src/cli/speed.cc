@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "cli/cache_folder.h"
 #include "net/child_process.h"
 
 namespace cohort::cli {
@@ -38,13 +38,6 @@ struct Record {
     visit("instruction_set", instruction_set);
   }
 };
-
-fs::path cache_dir() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "cohort";
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache" / "cohort" : fs::path();
-}
 
 // Held while measuring, so that several devices of one machine measure one after the other, and the later ones not at all.
 class Lock {
@@ -92,7 +85,7 @@ node::DeviceSpeed to_speed(const Record& record) {
 }  // namespace
 
 node::DeviceSpeed device_speed(int32_t threads) {
-  const fs::path folder = cache_dir();
+  const fs::path folder = cache_folder();
   std::error_code error;
   if (!folder.empty()) fs::create_directories(folder, error);
   const fs::path path = folder / fmt::format("speed-{}.json", threads);
