@@ -7,6 +7,7 @@
 #include <future>
 #include <thread>
 
+#include "api/exo.h"
 #include "api/guard.h"
 #include "api/serve.h"
 #include "base/log.h"
@@ -598,6 +599,304 @@ TEST_F(ApiTest, ATakenPortSaysByWhom) {
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::kUnavailable);
   EXPECT_NE(made.error().message.find("(api_test)"), std::string::npos) << made.error().message;
+}
+
+// --- EXO's API
+
+Json exo_order(const std::string& model) {
+  return Json{{"model_id", model},
+              {"sharding", "Pipeline"},
+              {"instance_meta", "MlxRing"},
+              {"min_nodes", 1}};
+}
+
+// An error as EXO tells it: the status is in the body, too.
+void expect_exo_error(const net::HttpReply& reply, int status, const std::string& part) {
+  EXPECT_EQ(reply.status, status) << reply.body;
+  const Json error = parse_json(reply.body).value()["error"];
+  EXPECT_EQ(error["code"], status);
+  EXPECT_EQ(error["type"], net::reason_phrase(status));
+  EXPECT_TRUE(error["param"].is_null());
+  EXPECT_NE(error["message"].get<std::string>().find(part), std::string::npos) << reply.body;
+}
+
+TEST_F(ApiTest, ExoPlacesShowsAndRemovesAnInstance) {
+  const auto placed = post("/place_instance", exo_order("echo-alias"));
+  ASSERT_EQ(placed.status, 200) << placed.body;
+  const Json reply = parsed(placed);
+  EXPECT_EQ(reply["message"], "Command received.");
+  EXPECT_EQ(reply["command_id"].get<std::string>().size(), 36u);
+  EXPECT_EQ(reply["model_card"]["modelId"], "echo");
+  EXPECT_EQ(reply["model_card"]["nLayers"], 4);
+  EXPECT_EQ(reply["model_card"]["storageSize"]["inBytes"], 4000);
+  const std::string id = only_instance()["instance"];
+  const std::string node = parsed(call("GET", "/node_id"));
+  EXPECT_EQ(node.size(), 32u);
+  const Json shown = parsed(call("GET", "/instance/" + id))["MlxRingInstance"];
+  EXPECT_EQ(shown["instanceId"], id);
+  const Json assignments = shown["shardAssignments"];
+  EXPECT_EQ(assignments["modelId"], "echo");
+  const std::string runner = assignments["nodeToRunner"][node];
+  EXPECT_EQ(runner, exo_runner_id(id, 0));
+  const Json shard = assignments["runnerToShard"][runner]["PipelineShardMetadata"];
+  EXPECT_EQ(shard["worldSize"], 1);
+  EXPECT_EQ(shard["startLayer"], 0);
+  EXPECT_EQ(shard["endLayer"], 4);
+  EXPECT_EQ(shard["modelCard"], reply["model_card"]);
+  EXPECT_EQ(parsed(call("DELETE", "/instance/" + id))["instance_id"], id);
+  expect_exo_error(call("GET", "/instance/" + id), 404, id);
+  expect_exo_error(call("DELETE", "/instance/" + id), 404, id);
+}
+
+TEST_F(ApiTest, ExosStateIsWalkedByKeysAndPositions) {
+  post("/cohort/instances", {{"model", "echo"}, {"wait", true}});
+  const Json state = parsed(call("GET", "/state"));
+  const std::string node = parsed(call("GET", "/node_id"));
+  EXPECT_EQ(state["topology"]["nodes"], Json::array({node}));
+  ASSERT_EQ(state["instances"].size(), 1u);
+  ASSERT_EQ(state["runners"].size(), 1u);
+  EXPECT_TRUE(state["runners"].front().contains("RunnerReady")) << state["runners"].dump();
+  EXPECT_TRUE(state["tasks"].is_object() && state["downloads"].is_object());
+  EXPECT_GT(state["nodeMemory"][node]["ramTotal"]["inBytes"].get<uint64_t>(), 0u);
+  EXPECT_EQ(parsed(call("GET", "/state/topology/nodes/0")), node);
+  EXPECT_EQ(parsed(call("GET", "/state/nodeBackends/" + node)), Json::array({"MlxCpu"}));
+  EXPECT_EQ(call("GET", "/state/nodeMemory/" + node + "/ramTotal/inBytes").status, 200);
+  for (const char* path : {"nodes", "topology/nodes/1", "topology/nodes/x", "topology/nodes/0/a"})
+    expect_exo_error(call("GET", std::string("/state/") + path), 404, path);
+}
+
+TEST_F(ApiTest, ExosPreviewsGiveEveryKindWithAnInstanceOrAnError) {
+  const std::string node = parsed(call("GET", "/node_id"));
+  const Json all =
+      parsed(call("GET", "/instance/previews?model_id=echo&node_ids=" + node))["previews"];
+  ASSERT_EQ(all.size(), 4u);  // two shardings, over TCP and over RDMA
+  for (const Json& preview : all) {
+    const bool possible = preview["instance_meta"] == "MlxRing";
+    EXPECT_EQ(preview["error"].is_null(), possible) << preview.dump();
+    EXPECT_EQ(preview["instance"].is_object(), possible);
+    EXPECT_EQ(preview["memory_delta_by_node"].contains(node), possible);
+  }
+  const Json huge = parsed(call("GET", "/instance/previews?model_id=huge"))["previews"];
+  EXPECT_NE(huge[0]["error"].get<std::string>().find("missing"), std::string::npos);
+  EXPECT_TRUE(huge[0]["instance"].is_null());
+  const Json strange = parsed(call("GET", "/instance/previews?model_id=echo&node_ids=none"));
+  EXPECT_NE(strange["previews"][0]["error"].get<std::string>().find("'none'"), std::string::npos);
+  expect_exo_error(call("GET", "/instance/previews?model_id=unknown"), 400, "unknown");
+  expect_exo_error(call("GET", "/instance/previews"), 422, "model_id");
+}
+
+TEST_F(ApiTest, ExosPlacementIsAnInstanceNobodyHasStarted) {
+  const std::string path = "/instance/placement?model_id=";
+  const Json placed = parsed(call("GET", path + "echo&sharding=Tensor&min_nodes=1"));
+  EXPECT_EQ(placed["MlxRingInstance"]["shardAssignments"]["nodeToRunner"].size(), 1u);
+  EXPECT_EQ(placed, parsed(call("GET", path + "echo&sharding=Tensor")));
+  EXPECT_TRUE(parsed(call("GET", "/cohort/instances")).empty());
+  expect_exo_error(call("GET", path + "huge"), 400, "missing");
+  expect_exo_error(call("GET", path + "echo&min_nodes=2"), 400, "2 devices wanted");
+  expect_exo_error(call("GET", path + "echo&instance_meta=MlxJaccl"), 400, "RDMA");
+  expect_exo_error(call("GET", path + "echo&sharding=Round"), 422, "sharding");
+  expect_exo_error(call("GET", path + "echo&min_nodes=many"), 422, "min_nodes");
+  expect_exo_error(call("GET", path + "unknown"), 404, "unknown");
+}
+
+TEST_F(ApiTest, AnInstanceThatAnExoClientCutIsPlacedSo) {
+  const Json cut = parsed(call("GET", "/instance/placement?model_id=echo"));
+  const auto placed = post("/instance", {{"instance", cut}});
+  ASSERT_EQ(placed.status, 200) << placed.body;
+  EXPECT_EQ(only_instance()["members"][0]["last_layer"], 4);
+  EXPECT_EQ(post("/instance", {{"instance", snake_keys(cut)}}).status, 200);
+  Json broken = cut;
+  broken["MlxRingInstance"]["shardAssignments"]["runnerToShard"] = Json::object();
+  expect_exo_error(post("/instance", {{"instance", broken}}), 422, "has no shard");
+  expect_exo_error(post("/instance", {{"instance", {{"MlxJacclInstance", Json::object()}}}}), 400,
+                   "RDMA");
+  expect_exo_error(post("/instance", Json::object()), 422, "instance");
+}
+
+TEST_F(ApiTest, ExosBadOrdersAreRefused) {
+  expect_exo_error(post("/place_instance", exo_order("unknown-model")), 404, "unknown-model");
+  expect_exo_error(post("/place_instance", exo_order("huge")), 400, "missing");
+  Json order = exo_order("echo");
+  order["min_nodes"] = 0;
+  expect_exo_error(post("/place_instance", order), 422, "min_nodes");
+  order["min_nodes"] = 3;
+  expect_exo_error(post("/place_instance", order), 400, "3 devices wanted");
+  order["min_nodes"] = "one";
+  expect_exo_error(post("/place_instance", order), 422, "min_nodes");
+  expect_exo_error(call("POST", "/place_instance", "{"), 400, "malformed");
+  EXPECT_TRUE(parsed(call("GET", "/cohort/instances")).empty());
+}
+
+TEST_F(ApiTest, ExosAwaitTellsReadinessFailureAndTimeout) {
+  options_.keep_alive = milliseconds(1);
+  const auto awaited = [&](const std::string& query) {
+    const std::string body = call("GET", "/instance/await?model_id=" + query).body;
+    EXPECT_TRUE(body.starts_with(": keep-alive\n\n")) << body;
+    const size_t data = body.find("data: ");
+    EXPECT_NE(data, std::string::npos) << body;
+    return parse_json(body.substr(data + 6)).value();
+  };
+  const Json none = awaited("echo&timeout_seconds=0.02");
+  EXPECT_EQ(none["type"], "timeout");
+  EXPECT_NE(none["message"].get<std::string>().find("echo"), std::string::npos);
+  post("/place_instance", exo_order("echo"));
+  const Json ready = awaited("echo-alias&timeout_seconds=0");
+  EXPECT_EQ(ready["type"], "ready");
+  const Json instance = ready["instance"]["MlxRingInstance"];
+  EXPECT_EQ(instance["shard_assignments"]["model_id"], "echo");
+  EXPECT_EQ(instance["instance_id"], only_instance()["instance"]);
+  post("/place_instance", exo_order("fail-on-load"));
+  EXPECT_EQ(awaited("fail-on-load&timeout_seconds=0")["type"], "error");
+  expect_exo_error(call("GET", "/instance/await?model_id=echo&timeout_seconds=301"), 422, "300");
+  expect_exo_error(call("GET", "/instance/await?timeout_seconds=1"), 422, "model_id");
+}
+
+TEST_F(ApiTest, ExosEventsTellDevicesAndInstancesInSnakeCase) {
+  post("/cohort/instances", {{"model", "echo"}, {"wait", true}});
+  const Json events = parsed(call("GET", "/events"));
+  ASSERT_FALSE(events.empty());
+  const Json created = events.back()["InstanceCreated"]["instance"]["MlxRingInstance"];
+  EXPECT_EQ(created["instance_id"], only_instance()["instance"]);
+}
+
+TEST_F(ApiTest, ExosClientsLearnThatDisaggregationIsOff) {
+  EXPECT_EQ(parsed(call("GET", "/v1/feature-flags")), (Json{{"disaggregation", false}}));
+  EXPECT_EQ(parsed(call("GET", "/v1/instance-links")), Json::array());
+  expect_exo_error(post("/v1/instance-links", Json::object()), 404, "disaggregation");
+  expect_exo_error(call("DELETE", "/v1/instance-links/x"), 404, "disaggregation");
+}
+
+TEST(ExoState, AnUnevenSplitShowsLayersFractionsAndHosts) {
+  node::InstanceStatus instance{.id = "i", .model = "m", .state = "loading"};
+  instance.members = {
+      {"b", "two", 0, 2, 5, 0.75}, {"c", "three", 1, 2, 5, 0.25}, {"a", "one", 2, 0, 2, 1}};
+  std::vector<node::DeviceStatus> devices(1);
+  devices[0].facts.id = "b";
+  devices[0].facts.links = {{.peer = "a", .address = "10.0.0.1"}};
+  cluster::ModelCost cost{.width = 8, .kv_heads = 0};
+  cost.layers.resize(5);
+  const Json ring = exo_instance(instance, cost, devices)["MlxRingInstance"];
+  const Json shards = ring["shardAssignments"]["runnerToShard"];
+  const Json tensor = shards[exo_runner_id("i", 0)]["TensorShardMetadata"];
+  EXPECT_EQ(tensor["fraction"], 0.75);
+  EXPECT_EQ(tensor["startLayer"], 2);
+  EXPECT_EQ(tensor["worldSize"], 3);
+  EXPECT_TRUE(tensor["modelCard"]["numKeyValueHeads"].is_null());
+  const Json pipeline = shards[exo_runner_id("i", 2)]["PipelineShardMetadata"];
+  EXPECT_EQ(pipeline["endLayer"], 2);
+  EXPECT_EQ(pipeline["nLayers"], 5);
+  ASSERT_EQ(ring["hostsByNode"].size(), 1u);
+  EXPECT_EQ(ring["hostsByNode"]["b"][1]["ip"], "10.0.0.1");
+}
+
+TEST(ExoState, RunnersTellHowFarTheyAreAndDeadDevicesAreLeftOut) {
+  ExoFacts facts;
+  facts.plan.instances = {{.id = "i", .epoch = 3}};
+  facts.instances = {{.id = "i", .model = "m", .state = "loading"}};
+  facts.instances[0].members = {{"a", "one", 0, 0, 2, 1}, {"b", "two", 1, 2, 4, 1}};
+  facts.devices.resize(3);
+  for (int i = 0; i < 3; ++i) {
+    facts.devices[i].facts.id = std::string(1, static_cast<char>('a' + i));
+    facts.devices[i].state = i == 2 ? "dead" : "alive";
+  }
+  facts.devices[1].facts.shards = {{.instance = "i",
+                                    .epoch = 3,
+                                    .rank = 1,
+                                    .state = "loading",
+                                    .layers_loaded = 1,
+                                    .total_layers = 2}};
+  facts.devices[0].facts.shards = {{.instance = "i", .epoch = 2, .state = "ready"}};  // of before
+  const Json state = exo_state(facts);
+  EXPECT_TRUE(state["runners"][exo_runner_id("i", 0)].contains("RunnerIdle"));
+  EXPECT_EQ(state["runners"][exo_runner_id("i", 1)]["RunnerLoading"]["layersLoaded"], 1);
+  EXPECT_EQ(state["topology"]["nodes"], (Json{"a", "b"}));
+  EXPECT_FALSE(state["lastSeen"].contains("c"));
+  facts.instances[0].state = "failed";
+  facts.instances[0].reason = "out of memory";
+  const Json failed = exo_state(facts)["runners"][exo_runner_id("i", 0)];
+  EXPECT_EQ(failed["RunnerFailed"]["errorMessage"], "out of memory");
+}
+
+TEST(ExoState, IdsAreUuidsThatStayTheSameAndDiffer) {
+  EXPECT_EQ(exo_runner_id("i", 0), exo_runner_id("i", 0));
+  EXPECT_NE(exo_runner_id("i", 0), exo_runner_id("i", 1));
+  const std::string id = exo_id("x");
+  ASSERT_EQ(id.size(), 36u);
+  for (const size_t dash : {8, 13, 18, 23}) EXPECT_EQ(id[dash], '-');
+  EXPECT_EQ(id[14], '8');
+}
+
+TEST(ExoState, SnakeKeysSparesClassesAndValues) {
+  const Json camel{{"MlxRingInstance", {{"instanceId", "aB"}, {"list", {{{"nLayers", 1}}}}}}};
+  EXPECT_EQ(dump_json(snake_keys(camel)),
+            R"({"MlxRingInstance":{"instance_id":"aB","list":[{"n_layers":1}]}})");
+}
+
+TEST(ExoWishes, PipelineShardsBecomeLayersByHandInOrder) {
+  const Json instance = parse_json(R"({"MlxRingInstance":{"shardAssignments":{"modelId":"m",
+      "runnerToShard":{"r1":{"PipelineShardMetadata":{"startLayer":3,"endLayer":9}},
+                       "r2":{"PipelineShardMetadata":{"startLayer":0,"endLayer":3}}},
+      "nodeToRunner":{"a":"r1","b":"r2"}}}})")
+                            .value();
+  const auto assignment = exo_assignment(instance);
+  ASSERT_TRUE(assignment) << assignment.error().message;
+  ASSERT_EQ(assignment->wishes.manual.size(), 2u);
+  EXPECT_EQ(assignment->wishes.manual[0].device, "b");
+  EXPECT_EQ(assignment->wishes.manual[1].last_layer, 9);
+  EXPECT_EQ(assignment->wishes.sharding, "pipeline");
+}
+
+TEST(ExoWishes, TensorShardsBecomeAGroupOfTheirNodes) {
+  Json instance = parse_json(R"({"MlxRingInstance":{"shardAssignments":{"modelId":"m",
+      "runnerToShard":{"r1":{"TensorShardMetadata":{"startLayer":0,"endLayer":9}},
+                       "r2":{"TensorShardMetadata":{"startLayer":0,"endLayer":9}}},
+      "nodeToRunner":{"a":"r1","b":"r2"}}}})")
+                      .value();
+  const auto assignment = exo_assignment(instance);
+  ASSERT_TRUE(assignment) << assignment.error().message;
+  EXPECT_EQ(assignment->wishes.only, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(assignment->wishes.sharding, "tensor");
+  EXPECT_EQ(assignment->wishes.devices, 2);
+  Json& runners = instance["MlxRingInstance"]["shardAssignments"]["runnerToShard"];
+  runners["r1"] = parse_json(R"({"CfgShardMetadata":{"startLayer":0,"endLayer":9}})").value();
+  EXPECT_FALSE(exo_assignment(instance));
+  runners["r1"] = parse_json(R"({"PipelineShardMetadata":{"startLayer":0,"endLayer":9}})").value();
+  EXPECT_EQ(exo_assignment(instance).error().code, Code::kInvalidArgument);
+}
+
+// --- events
+
+TEST_F(ApiTest, EventsAreAListOrAStreamThatGoesOn) {
+  start();
+  const Json before = parsed(call("GET", "/cohort/events"));
+  ASSERT_FALSE(before.empty());
+  const uint64_t last = before.back()["number"];
+  RawClient client(daemon_->port());
+  client.send(
+      fmt::format("GET /cohort/events HTTP/1.1\r\nHost: localhost\r\n"
+                  "Accept: text/event-stream\r\nLast-Event-ID: {}\r\n\r\n",
+                  last - 1));
+  EXPECT_NE(client.read_until("\r\n\r\n").find("text/event-stream"), std::string::npos);
+  client.read_until(fmt::format("id: {}\n", last));
+  const Json missed = parse_json(client.read_until("}").substr(6)).value();
+  EXPECT_EQ(missed, before.back());
+  post("/cohort/instances", {{"model", "echo"}, {"wait", true}});
+  const std::string id = only_instance()["instance"];
+  client.read_until(fmt::format(R"("kind":"instance","subject":"{}","what":"ready")", id));
+  call("DELETE", "/cohort/instances/echo");
+  client.read_until(fmt::format(R"("subject":"{}","what":"gone")", id));
+}
+
+TEST_F(ApiTest, AQuietEventStreamIsKeptAliveAndEndsWithTheDevice) {
+  options_.keep_alive = milliseconds(1);
+  start();
+  RawClient client(daemon_->port());
+  client.send(
+      "GET /cohort/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+  for (int i = 0; i < 3; ++i) client.read_until(": keep-alive\n\n");
+  daemon_->stop();
+  EXPECT_TRUE(client.read_all().ends_with("0\r\n\r\n"));
+  thread_.join();
 }
 
 TEST(Guard, ComparesKeysWhole) {

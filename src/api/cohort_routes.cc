@@ -128,14 +128,6 @@ Json placement_json(const cluster::Placement& placement, const cluster::Topology
       {"error", text_or_null(placement.error)}};
 }
 
-Json event_json(const node::ClusterEvent& event) {
-  return Json{{"number", event.number},
-              {"unix_ms", event.unix_ms},
-              {"kind", event.kind},
-              {"subject", event.subject},
-              {"what", event.what}};
-}
-
 net::Task<void> send(net::ResponseWriter& writer, Json reply) {
   net::HttpResponse response = json_reply(reply);
   co_await writer.send(std::move(response));
@@ -150,12 +142,6 @@ net::Task<void> list_instances(node::Node& node, net::ResponseWriter& writer) {
 net::Task<void> list_devices(node::Node& node, net::ResponseWriter& writer) {
   Json reply = Json::array();
   for (const auto& device : node.devices()) reply.push_back(device_json(device));
-  co_await send(writer, std::move(reply));
-}
-
-net::Task<void> list_events(node::Node& node, net::ResponseWriter& writer) {
-  Json reply = Json::array();
-  for (const auto& event : node.cluster().shell().events()) reply.push_back(event_json(event));
   co_await send(writer, std::move(reply));
 }
 
@@ -242,10 +228,6 @@ void add_cohort_routes(Router& router, node::Node& node) {
   router.add("POST", "/cohort/plan",
              [&node](net::HttpRequest request, std::string, net::ResponseWriter& writer) {
                return plan(node, std::move(request), writer);
-             });
-  router.add("GET", "/cohort/events",
-             [&node](net::HttpRequest, std::string, net::ResponseWriter& writer) {
-               return list_events(node, writer);
              });
 }
 

@@ -27,7 +27,8 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-Router make_router(const ServeOptions& options, bool loopback_only, node::Node& node) {
+Router make_router(const ServeOptions& options, bool loopback_only, node::Node& node,
+                   node::ModelCatalog catalog) {
   Router router(Guard({.api_keys = options.api_keys,
                        .cors_origins = options.cors_origins,
                        .loopback_only = loopback_only}));
@@ -35,6 +36,8 @@ Router make_router(const ServeOptions& options, bool loopback_only, node::Node& 
   add_openai_routes(router, node,
                     {.keep_alive = options.keep_alive, .request_timeout = options.request_timeout});
   add_cohort_routes(router, node);
+  add_event_routes(router, node, options.keep_alive);
+  add_exo_routes(router, node, {std::move(catalog), options.keep_alive});
   return router;
 }
 
@@ -90,9 +93,10 @@ Result<std::unique_ptr<Daemon>> Daemon::create(ServeOptions options, node::Model
                      });
     COHORT_TRY_VOID(s.server->listen(s.options.host, s.options.port));
   }
-  COHORT_TRY(s.node, node::Node::create(s.loop.get_executor(), s.options.node, std::move(catalog)));
+  COHORT_TRY(s.node, node::Node::create(s.loop.get_executor(), s.options.node, catalog));
   if (s.options.api) {
-    s.router.emplace(make_router(s.options, s.server->loopback_only(), *s.node));
+    s.router.emplace(
+        make_router(s.options, s.server->loopback_only(), *s.node, std::move(catalog)));
   }
   return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
 }
