@@ -40,6 +40,7 @@ uint64_t free_bytes(const DeviceDocument& device, const PlanDocument& plan,
                     const InstancePlan* moving) {
   uint64_t held = 0, held_by_moving = 0;
   for (const ShardDocument& shard : device.shards) {
+    if (shard.state == "loading") continue;  // promised, see above
     const uint64_t bytes = shard.weight_bytes + shard.kv_bytes;
     held += bytes;
     if (moving != nullptr && shard.instance == moving->id) held_by_moving += bytes;
@@ -70,14 +71,19 @@ double or_assumed(double measured, double unit, double assumed) {
   return measured > 0 ? measured * unit : assumed;
 }
 
+// Whether the device that drives an instance has this member: live, staying, and linked with it.
+bool has_member(const InstancePlan& instance, const DeviceId& member, const Devices& devices) {
+  const auto driver = devices.find(driver_of(instance)), found = devices.find(member);
+  if (found == devices.end() || found->second.leaving) return false;
+  if (driver == devices.end() || driver == found) return true;  // without a driver nobody is linked
+  return driver->second.link(member) != nullptr || found->second.link(driver->first) != nullptr;
+}
+
 bool is_whole(const InstancePlan& instance, const Devices& devices) {
-  for (const StagePlan& stage : instance.stages) {
-    for (const MemberPlan& member : stage.members) {
-      const auto found = devices.find(member.device);
-      if (found == devices.end() || found->second.leaving) return false;
-    }
-  }
-  return true;
+  const auto ranks = ranks_of(instance);
+  return std::all_of(ranks.begin(), ranks.end(), [&](const RankPlan& rank) {
+    return has_member(instance, rank.member.device, devices);
+  });
 }
 
 bool all_live(const InstancePlan& instance, const Devices& devices) {
@@ -91,8 +97,7 @@ bool all_live(const InstancePlan& instance, const Devices& devices) {
 std::string who_left(const InstancePlan& instance, const Devices& devices) {
   std::string names;
   for (const RankPlan& rank : ranks_of(instance)) {
-    const auto found = devices.find(rank.member.device);
-    if (found != devices.end() && !found->second.leaving) continue;
+    if (has_member(instance, rank.member.device, devices)) continue;
     if (!names.empty()) names += ", ";
     names += rank.member.name;
   }

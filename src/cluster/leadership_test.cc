@@ -93,6 +93,29 @@ TEST(Leadership, AnInstanceMovesAwayFromADeviceThatLeaves) {
   EXPECT_FALSE(healed->instances[0].involves(leaving));
 }
 
+TEST(Leadership, AnInstanceMovesWhenItsDriverLosesTheLinkToAMemberThoughBothLive) {
+  Devices devices = devices_of(3, 4 * kGiB);
+  InstanceWishes wishes;
+  wishes.sharding = "pipeline";
+  wishes.devices = 2;
+  const PlanDocument plan = plan_with(devices, model_of(6 * kGiB), wishes);
+  const auto ranks = ranks_of(plan.instances[0]);
+  const DeviceId& driver = ranks[0].member.device;
+  const DeviceId& member = ranks[1].member.device;
+  const auto unlink = [&](const DeviceId& from, const DeviceId& to) {
+    std::erase_if(devices.at(from).links,
+                  [&](const LinkDocument& link) { return link.peer == to; });
+  };
+  unlink(driver, member);
+  EXPECT_FALSE(heal(plan, devices)) << "one end still has it";
+  unlink(member, driver);
+  const auto healed = heal(plan, devices);
+  ASSERT_TRUE(healed);
+  const InstancePlan& instance = healed->instances[0];
+  EXPECT_FALSE(instance.failed) << instance.reason;
+  EXPECT_FALSE(instance.involves(driver) && instance.involves(member));
+}
+
 TEST(Leadership, WishesThatTheLivingCannotHonourAreLetGo) {
   Devices devices = devices_of(4, 4 * kGiB);
   InstanceWishes wishes;
