@@ -11,10 +11,12 @@ namespace {
 struct PlaceBody {
   std::string model;
   bool wait = false;
+  bool another = false;  // beside one that is there already
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("model", model);
     visit("wait", wait);
+    visit("another", another);
   }
 };
 
@@ -148,7 +150,7 @@ net::Task<void> list_devices(node::Node& node, net::ResponseWriter& writer) {
 // The body of both placing and planning: the model, and the wishes of cluster/plan_document.h beside it.
 Result<node::PlaceWish> to_wish(const Json& json, const PlaceBody& body) {
   if (body.model.empty()) return fail(Code::kUnprocessable, "model: expected the name of a model");
-  node::PlaceWish wish{.model = body.model};
+  node::PlaceWish wish{.model = body.model, .another = body.another};
   COHORT_TRY(wish.wishes, from_json<cluster::InstanceWishes>(json));
   const cluster::InstanceWishes& wishes = wish.wishes;
   if (wishes.context < 0 || wishes.concurrency < 0 || wishes.devices < 0) {

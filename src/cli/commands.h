@@ -34,6 +34,9 @@ struct RunOptions {
   std::optional<double> temperature;
   std::optional<uint64_t> seed;
   bool stats = false;
+  int32_t devices =
+      0;  // to place it so before the first answer; 0 and "auto": as it is, or as is best
+  std::string sharding = "auto";
 };
 int run(const Common& common, const StoreOptions& store, const RunOptions& options);
 
@@ -47,6 +50,7 @@ struct PlaceOptions {
   int32_t context = 0;
   int32_t concurrency = 0;
   std::string wire = "f32";
+  int32_t replicas = 1;
   bool wait = false;
 };
 int place(const Common& common, const PlaceOptions& options);
@@ -54,6 +58,8 @@ int plan(const Common& common, const PlaceOptions& options);
 int ps(const Common& common);
 int stop(const Common& common, const std::string& instance_or_model);
 int devices(const Common& common, int32_t wait_for);  // 0: as they are now
+int top(const Common& common, bool once);
+int doctor(const Common& common, const StoreOptions& store);  // fails when a check does
 
 // Models on disk and on the hub.
 int ls(const Common& common, const StoreOptions& store);

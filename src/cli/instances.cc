@@ -1,4 +1,6 @@
-// Commands about running instances and devices: ps, place, stop, devices.
+// Commands about running instances and devices: ps, place, plan, stop, devices.
+#include "cli/instances.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -157,12 +159,21 @@ int ps(const Common& common) {
   return kExitFine;
 }
 
+// A single plain one may be one that is there already; more are always new.
+Result<Json> place_instances(const Common& common, const PlaceOptions& options) {
+  COHORT_TRY(Json body, order_of(options));
+  body["wait"] = options.wait;
+  body["another"] = options.replicas > 1;
+  Json placed;
+  for (int32_t replica = 0; replica < options.replicas; ++replica) {
+    COHORT_TRY(placed, ApiClient(common).post("/cohort/instances", body));
+  }
+  return placed;
+}
+
 int place(const Common& common, const PlaceOptions& options) {
   watch_interrupt();
-  Result<Json> body = order_of(options);
-  if (!body) return report(body.error());
-  (*body)["wait"] = options.wait;
-  const Result<Json> placed = ApiClient(common).post("/cohort/instances", *body);
+  const Result<Json> placed = place_instances(common, options);
   if (!placed) return report(placed.error());
   if (common.json) return print_json(*placed);
   fmt::print("{} {}\n", text_of(*placed, "instance"), text_of(*placed, "state"));

@@ -33,6 +33,7 @@ struct Options {
   std::string model;
   std::string query;
   int32_t wait_for = 0;
+  bool once = false;
   int32_t calibrate_threads = 0;
   std::string secret_action = "show";
   std::string secret_value;
@@ -91,6 +92,11 @@ void add_run(CLI::App& app, Options& o) {
       ->check(CLI::Range(0.0, 2.0));
   run_command.add_option("--seed", o.run.seed, "the same seed gives the same answer");
   run_command.add_option("--system", o.run.system, "system message");
+  run_command.add_option("--devices", o.run.devices, "place it on exactly so many first")
+      ->check(CLI::PositiveNumber);
+  run_command.add_option("--sharding", o.run.sharding, "place it so first")
+      ->check(CLI::IsMember({"auto", "pipeline", "tensor"}))
+      ->capture_default_str();
   run_command.add_flag("--stats", o.run.stats, "tokens and speed after each answer");
   add_common(run_command, o);
   add_store(run_command, o);
@@ -121,6 +127,9 @@ void add_instance_commands(CLI::App& app, Options& o) {
   CLI::App& place_command = add_command(app, "place", "start an instance of a model", o,
                                         [&o] { return place(o.common, o.place); });
   add_wishes(place_command, o.place);
+  place_command.add_option("--replicas", o.place.replicas, "instances of it")
+      ->check(CLI::Range(1, 32))
+      ->capture_default_str();
   place_command.add_flag("--wait", o.place.wait, "return when it is ready");
   add_common(place_command, o);
   CLI::App& plan_command =
@@ -139,6 +148,18 @@ void add_instance_commands(CLI::App& app, Options& o) {
       .add_option("--wait-for", o.wait_for, "until so many devices are there and measured")
       ->check(CLI::PositiveNumber);
   add_common(devices_command, o);
+}
+
+void add_looking_commands(CLI::App& app, Options& o) {
+  CLI::App& top_command = add_command(app, "top", "the cluster, live in the terminal", o,
+                                      [&o] { return top(o.common, o.once); });
+  top_command.add_flag("--once", o.once, "print one frame and end");
+  add_common(top_command, o);
+  CLI::App& doctor_command =
+      add_command(app, "doctor", "what may be wrong with this machine, and what to do", o,
+                  [&o] { return doctor(o.common, o.store); });
+  add_common(doctor_command, o);
+  add_store(doctor_command, o);
 }
 
 void add_secret(CLI::App& app, Options& o) {
@@ -289,6 +310,7 @@ int main_with(int argc, char** argv) {
   add_serve(app, options);
   add_run(app, options);
   add_instance_commands(app, options);
+  add_looking_commands(app, options);
   add_secret(app, options);
   add_store_commands(app, options);
   add_verify(app, options);

@@ -9,6 +9,7 @@
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/instances.h"
 #include "cli/model_store.h"
 #include "cli/private_device.h"
 #include "cli/terminal.h"
@@ -222,6 +223,13 @@ int run(const Common& common, const StoreOptions& store, const RunOptions& optio
     target.api = device->url();
   } else if (Result<void> fetched = ensure_model(store, options.model); !fetched) {
     return report(fetched.error());
+  }
+  if (options.devices > 0 || options.sharding != "auto") {
+    PlaceOptions placing{
+        .model = options.model, .devices = options.devices, .sharding = options.sharding};
+    placing.wait = true;
+    if (const Result<Json> placed = place_instances(target, placing); !placed)
+      return report(placed.error());
   }
   ApiClient api(target);
   Chat chat(api, options);

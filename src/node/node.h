@@ -49,6 +49,7 @@ struct NodeOptions {
 struct PlaceWish {
   std::string model;
   cluster::InstanceWishes wishes;
+  bool another = false;  // also when there is an instance that would do
 };
 
 struct MemberStatus {
