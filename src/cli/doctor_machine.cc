@@ -1,0 +1,157 @@
+// Clock, memory, instruction set, disk, RDMA and backends of this machine.
+#include <dlfcn.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <system_error>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/bytes.h"
+#include "cli/doctor.h"
+#include "node/device.h"
+
+namespace cohort::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using State = Finding::State;
+
+constexpr uint64_t kScarceMemoryBytes = 1ull << 30;
+constexpr uint64_t kScarceDiskBytes = 10ull << 30;
+constexpr const char* kRdmaFolder = "/sys/class/infiniband";
+
+Finding examine_clock() {
+  constexpr std::chrono::sys_days kEarliest = std::chrono::year{2026} / 1 / 1;
+  constexpr std::chrono::sys_days kLatest = std::chrono::year{2100} / 1 / 1;
+  const auto now = std::chrono::system_clock::now();
+  if (now < kEarliest || now > kLatest) {
+    return {"clock", State::kFailed, "the date cannot be right",
+            "set it, or turn on network time: timedatectl set-ntp true; downloads need it"};
+  }
+  return {"clock", State::kOk, "the date is plausible", ""};
+}
+
+Finding examine_memory() {
+  const node::DeviceMemory memory = node::device_memory();
+  Finding finding{"memory", State::kOk,
+                  fmt::format("{}, {} available", format_bytes(memory.total_bytes),
+                              format_bytes(memory.available_bytes)),
+                  ""};
+  if (memory.available_bytes >= kScarceMemoryBytes) return finding;
+  finding.state = State::kWarning;
+  finding.remedy = "end other programs: models need what is available";
+  return finding;
+}
+
+bool has_rdma_devices() {
+  std::error_code error;
+  return fs::exists(kRdmaFolder, error) && !fs::is_empty(kRdmaFolder, error);
+}
+
+// Registering memory with an RDMA device locks it.
+Finding examine_memlock() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  if (limit.rlim_cur == RLIM_INFINITY) return {"memlock", State::kOk, "unlimited", ""};
+  Finding finding{"memlock", State::kOk, "limit " + format_bytes(limit.rlim_cur), ""};
+  if (!has_rdma_devices()) {
+    finding.seen += ", which only RDMA would raise";
+    return finding;
+  }
+  finding.state = State::kWarning;
+  finding.remedy = "RDMA locks its buffers: ulimit -l unlimited, or LimitMEMLOCK=infinity";
+  return finding;
+}
+
+Finding examine_instructions() {
+  const std::vector<std::string> kernels = backend::cpu_kernel_names();
+  if (kernels.size() > 1) return {"instructions", State::kOk, kernels.back(), ""};
+  return {"instructions", State::kWarning, kernels.back() + " only",
+          "a virtual machine may hide AVX2: give it the host's CPU model"};
+}
+
+// The folder itself, or the first parent that is there.
+fs::path nearest_existing(fs::path folder) {
+  std::error_code error;
+  while (!fs::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
+  return folder;
+}
+
+Finding examine_disk(const fs::path& data_dir) {
+  std::error_code error;
+  const fs::path folder = nearest_existing(fs::absolute(data_dir, error));
+  if (!fs::is_directory(folder, error) || ::access(folder.c_str(), W_OK) != 0) {
+    return {"disk", State::kFailed, fmt::format("cannot write to {}", data_dir.string()),
+            "give it to this user, or name another folder with --data-dir"};
+  }
+  const uint64_t available = node::disk_available_bytes(folder.string());
+  Finding finding{"disk", State::kOk,
+                  fmt::format("{} available in {}", format_bytes(available), data_dir.string()),
+                  ""};
+  if (available >= kScarceDiskBytes) return finding;
+  finding.state = State::kWarning;
+  finding.remedy = "models need room: 'cohort rm' removes one, --data-dir names another disk";
+  return finding;
+}
+
+std::string port_state(const fs::path& device) {
+  std::string state;
+  std::ifstream file(device / "ports/1/state");  // "4: ACTIVE"
+  std::getline(file, state);
+  return state.substr(std::min(state.size(), state.find(' ') + 1));
+}
+
+bool can_load_verbs() {
+  void* library = ::dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library != nullptr) ::dlclose(library);
+  return library != nullptr;
+}
+
+void examine_rdma(Findings& findings) {
+  const bool has_library = can_load_verbs();
+  if (!has_rdma_devices()) {
+    findings.push_back({"rdma", State::kOk,
+                        fmt::format("none: no RDMA device in this machine{}",
+                                    has_library ? "" : ", nor libibverbs"),
+                        ""});
+    return;
+  }
+  if (!has_library) {
+    findings.push_back({"rdma", State::kWarning, "a device is there, libibverbs is not",
+                        "apt install libibverbs1 ibverbs-providers"});
+  }
+  std::error_code error;
+  for (fs::directory_iterator it(kRdmaFolder, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string state = port_state(it->path());
+    const bool active = state == "ACTIVE";
+    findings.push_back({"rdma " + it->path().filename().string(),
+                        active ? State::kOk : State::kWarning,
+                        state.empty() ? "its state cannot be read" : state,
+                        active ? "" : "see cable, switch and 'rdma link'; until then TCP is used"});
+  }
+}
+
+Finding examine_backends() {
+#ifdef __APPLE__
+  return {"backends", State::kOk, "cpu; mlx is not built into this binary", ""};
+#else
+  return {"backends", State::kOk, "cpu; mlx is not built: it needs macOS on Apple silicon", ""};
+#endif
+}
+
+}  // namespace
+
+void examine_machine(const fs::path& data_dir, Findings& findings) {
+  findings.push_back(examine_clock());
+  findings.push_back(examine_memory());
+  findings.push_back(examine_memlock());
+  findings.push_back(examine_instructions());
+  findings.push_back(examine_disk(data_dir));
+  examine_rdma(findings);
+  findings.push_back(examine_backends());
+}
+
+}  // namespace cohort::cli
