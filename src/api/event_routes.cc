@@ -12,7 +12,7 @@ namespace cohort::api {
 namespace {
 
 Json event_json(const node::ClusterEvent& event) {
-  return Json{{"number", event.number},
+  return Json{{"number", event.number > 0 ? Json(event.number) : Json(nullptr)},
               {"unix_ms", event.unix_ms},
               {"kind", event.kind},
               {"subject", event.subject},

@@ -20,6 +20,7 @@ using State = Finding::State;
 
 constexpr uint64_t kScarceMemoryBytes = 1ull << 30;
 constexpr uint64_t kScarceDiskBytes = 10ull << 30;
+constexpr uint64_t kFullDiskBytes = 16ull << 20;
 constexpr const char* kRdmaFolder = "/sys/class/infiniband";
 
 Finding examine_clock() {
@@ -91,7 +92,7 @@ Finding examine_disk(const fs::path& data_dir) {
                   fmt::format("{} available in {}", format_bytes(available), data_dir.string()),
                   ""};
   if (available >= kScarceDiskBytes) return finding;
-  finding.state = State::kWarning;
+  finding.state = available < kFullDiskBytes ? State::kFailed : State::kWarning;
   finding.remedy = "models need room: 'cohort rm' removes one, --data-dir names another disk";
   return finding;
 }

@@ -1,6 +1,8 @@
 // The commands as people and scripts type them.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "e2e/device.h"
 
 namespace cohort::e2e {
@@ -115,6 +117,90 @@ TEST(Cli, ATakenPortSaysByWhom) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_NE(result.err.find(port), std::string::npos) << result.err;
   EXPECT_NE(result.err.find(std::to_string(device.pid())), std::string::npos) << result.err;
+}
+
+// The doctor's findings by check; fails the test when one has no known state, or a problem without a remedy.
+std::map<std::string, Json> findings_of(const CommandResult& result) {
+  std::map<std::string, Json> findings;
+  bool failed = false;
+  const Json listed = parse_json(result.out).value();
+  for (const Json& finding : listed) {
+    const std::string state = finding["state"];
+    EXPECT_TRUE(state == "ok" || state == "warning" || state == "failed") << finding.dump();
+    EXPECT_NE(finding["seen"], "");
+    EXPECT_TRUE(state == "ok" || finding["remedy"].is_string()) << finding.dump();
+    failed = failed || state == "failed";
+    findings[finding["check"]] = finding;
+  }
+  EXPECT_EQ(result.exit_code, failed ? 1 : 0);
+  return findings;
+}
+
+TEST(Cli, TheDoctorExaminesAMachineWithoutADevice) {
+  const auto findings = findings_of(run_cohort({"doctor", "--json", kNowhere[0], kNowhere[1]}));
+  for (const char* check : {"device", "secret", "clock", "memory", "memlock", "instructions",
+                            "disk", "backends", "api port", "mesh port", "firewall"})
+    EXPECT_TRUE(findings.contains(check)) << check;
+  EXPECT_EQ(findings.at("device")["state"], "warning");
+  EXPECT_FALSE(findings.contains("peers"));
+  const auto heard = findings.lower_bound("multicast lo");  // lo, or lo0
+  ASSERT_NE(heard, findings.end());
+  EXPECT_TRUE(heard->first.starts_with("multicast lo")) << heard->first;
+  EXPECT_NE(heard->second["seen"].get<std::string>().find("IPv4"), std::string::npos);
+}
+
+TEST(Cli, TheDoctorFindsTheRunningDevice) {
+  Device device;
+  const auto findings = findings_of(run_cohort({"doctor", "--json", "--api", device.url()}));
+  EXPECT_EQ(findings.at("device")["state"], "ok");
+  EXPECT_TRUE(findings.contains("peers"));
+}
+
+TEST(Cli, TheDoctorFailsOnAFolderThatCannotBeWritten) {
+  const CommandResult result =
+      run_cohort({"doctor", "--json", "--data-dir", "/dev/null/models", kNowhere[0], kNowhere[1]});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(findings_of(result).at("disk")["state"], "failed");
+  const CommandResult text =
+      run_cohort({"doctor", "--data-dir", "/dev/null/models", kNowhere[0], kNowhere[1]});
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_NE(text.out.find("failed   disk"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("-> give it to this user"), std::string::npos) << text.out;
+  EXPECT_EQ(text.out.find('\033'), std::string::npos);  // no colour off a terminal
+}
+
+TEST(Cli, TopPrintsOneFrameOffATerminal) {
+  Device device;
+  const CommandResult empty = run_cohort({"top", "--once", "--api", device.url()});
+  EXPECT_EQ(empty.exit_code, 0) << empty.err;
+  EXPECT_TRUE(empty.out.starts_with("cohort: 1 of 1 devices alive, 0 instances, 0 requests\n"))
+      << empty.out;
+  EXPECT_NE(empty.out.find("(this)"), std::string::npos);
+  chat(device, chat_body("What is a lantern?", false));
+  const CommandResult busy = run_cohort({"top", "--api", device.url()});
+  EXPECT_EQ(busy.exit_code, 0) << busy.err;
+  EXPECT_NE(busy.out.find("demo   ready  single:"), std::string::npos) << busy.out;
+  EXPECT_EQ(busy.out.find('\033'), std::string::npos);
+  const Json both = parse_json(run_cohort({"top", "--json", "--api", device.url()}).out).value();
+  EXPECT_EQ(both["devices"].size(), 1u);
+  EXPECT_EQ(both["instances"][0]["model"], "demo");
+  EXPECT_EQ(run_cohort({"top", "--once", kNowhere[0], kNowhere[1]}).exit_code, 1);
+}
+
+TEST(Cli, ExoClientsPlaceWaitForAndEndAnInstanceOfTheRealModel) {
+  Device device;
+  net::HttpClient client = device.client();
+  const auto placed = client.call({.method = "POST",
+                                   .path = "/place_instance",
+                                   .body = R"({"model_id":"demo","min_nodes":1})"});
+  ASSERT_TRUE(placed) << placed.error().message;
+  ASSERT_EQ(placed->status, 200) << placed->body;
+  const auto awaited = client.call({.path = "/instance/await?model_id=demo&timeout_seconds=120"});
+  ASSERT_TRUE(awaited) << awaited.error().message;
+  EXPECT_NE(awaited->body.find(R"("type":"ready")"), std::string::npos) << awaited->body;
+  const std::string id = parse_json(placed->body).value()["instance_id"];
+  EXPECT_EQ(client.call({.method = "DELETE", .path = "/instance/" + id})->status, 200);
+  EXPECT_EQ(client.call({.path = "/state/instances/" + id})->status, 404);
 }
 
 }  // namespace
