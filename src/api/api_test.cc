@@ -832,6 +832,20 @@ TEST(ExoState, SnakeKeysSparesClassesAndValues) {
             R"({"MlxRingInstance":{"instance_id":"aB","list":[{"n_layers":1}]}})");
 }
 
+TEST(ExoWishes, APreviewsRanksAreThoseTheInstanceWillHave) {
+  cluster::Topology topology;
+  topology.devices = {{.id = "a", .name = "one"}, {.id = "b", .name = "two"}};
+  cluster::Placement placement{.stages = {{0, 3, {{1, 1.0}}}, {3, 4, {{0, 1.0}}}}};
+  const node::InstanceStatus preview = exo_preview("m", placement, topology);
+  ASSERT_EQ(preview.members.size(), 2u);
+  EXPECT_EQ(preview.members[0].device, "a");  // the last stage drives
+  EXPECT_EQ(preview.members[0].first_layer, 3);
+  EXPECT_EQ(preview.members[1].device, "b");
+  EXPECT_EQ(preview.members[1].last_layer, 3);
+  EXPECT_EQ(preview.id, exo_preview("m", placement, topology).id);
+  EXPECT_NE(preview.id, exo_preview("other", placement, topology).id);
+}
+
 TEST(ExoWishes, PipelineShardsBecomeLayersByHandInOrder) {
   const Json instance = parse_json(R"({"MlxRingInstance":{"shardAssignments":{"modelId":"m",
       "runnerToShard":{"r1":{"PipelineShardMetadata":{"startLayer":3,"endLayer":9}},

@@ -182,6 +182,18 @@ struct Preview {
   int32_t devices;
 };
 
+Json memory_by_node(const Choice& choice) {
+  Json memory = Json::object();
+  size_t next = 0;  // predictions are by stage, then member
+  for (const cluster::Stage& stage : choice.placement.stages) {
+    for (const cluster::StageMember& member : stage.members) {
+      const size_t device = static_cast<size_t>(member.device);
+      memory[choice.topology.devices[device].id] = choice.placement.prediction.memory_bytes[next++];
+    }
+  }
+  return memory;
+}
+
 Json preview_json(const node::Node& node, const node::ModelLocation& location,
                   const Preview& preview, const std::vector<std::string>& only) {
   const ExoOrder order{location.name, preview.sharding, preview.meta, preview.devices};
@@ -199,10 +211,7 @@ Json preview_json(const node::Node& node, const node::ModelLocation& location,
   const node::InstanceStatus instance =
       exo_preview(location.name, choice->placement, choice->topology);
   out["instance"] = exo_instance(instance, location.cost, node.devices());
-  out["memory_delta_by_node"] = Json::object();
-  const auto& memory = choice->placement.prediction.memory_bytes;
-  for (size_t i = 0; i < instance.members.size() && i < memory.size(); ++i)
-    out["memory_delta_by_node"][instance.members[i].device] = memory[i];
+  out["memory_delta_by_node"] = memory_by_node(*choice);
   return out;
 }
 

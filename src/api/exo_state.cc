@@ -22,9 +22,12 @@ Json tagged(const char* name, Json body) {
 
 Json bytes_json(uint64_t size_bytes) { return Json{{"inBytes", size_bytes}}; }
 
-uint64_t fnv1a(std::string_view text, uint64_t hash) {
+// FNV-1a, then stirred (splitmix64's end), so that names that differ little have ids that differ much.
+uint64_t hash_of(std::string_view text, uint64_t hash) {
   for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111eb;
+  return hash ^ (hash >> 31);
 }
 
 std::string iso_time(int64_t unix_ms) {
@@ -180,8 +183,8 @@ std::string snake(std::string_view name) {
 }  // namespace
 
 std::string exo_id(std::string_view what) {
-  const std::string high = fmt::format("{:016x}", fnv1a(what, 0xcbf29ce484222325));
-  const std::string low = fmt::format("{:016x}", fnv1a(what, 0x9ae16a3b2f90404f));
+  const std::string high = fmt::format("{:016x}", hash_of(what, 0xcbf29ce484222325));
+  const std::string low = fmt::format("{:016x}", hash_of(what, 0x9ae16a3b2f90404f));
   return fmt::format("{}-{}-8{}-8{}-{}", high.substr(0, 8), high.substr(8, 4), high.substr(13, 3),
                      low.substr(1, 3), low.substr(4));
 }

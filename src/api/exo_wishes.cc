@@ -107,17 +107,25 @@ Result<ExoAssignment> exo_assignment(const Json& instance) {
 
 node::InstanceStatus exo_preview(const std::string& model, const cluster::Placement& placement,
                                  const cluster::Topology& topology) {
-  node::InstanceStatus status{.model = model, .sharding = placement.sharding};
-  std::string split = model;
+  cluster::InstancePlan plan;  // ranks as they would be
   for (const cluster::Stage& stage : placement.stages) {
+    cluster::StagePlan& planned = plan.stages.emplace_back();
+    planned.first_layer = stage.first_layer;
+    planned.last_layer = stage.last_layer;
     for (const cluster::StageMember& member : stage.members) {
       const cluster::DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
-      const auto rank = static_cast<int32_t>(status.members.size());
-      status.members.push_back(
-          {device.id, device.name, rank, stage.first_layer, stage.last_layer, member.fraction});
-      split += fmt::format("/{}:{}-{}*{}", device.id, stage.first_layer, stage.last_layer,
-                           member.fraction);
+      planned.members.push_back({device.id, member.fraction, device.name});
     }
+  }
+  node::InstanceStatus status{.model = model, .sharding = placement.sharding};
+  std::string split = model;
+  for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
+    const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
+    const cluster::MemberPlan& member = rank.member;
+    status.members.push_back({member.device, member.name, rank.rank, stage.first_layer,
+                              stage.last_layer, member.fraction});
+    split += fmt::format("/{}:{}-{}*{}", member.device, stage.first_layer, stage.last_layer,
+                         member.fraction);
   }
   status.id = exo_id(split);
   return status;
