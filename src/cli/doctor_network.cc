@@ -1,4 +1,5 @@
 // Ports, interfaces, multicast and the firewall of this machine.
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -27,7 +28,9 @@ constexpr uint16_t kMeshPort = 52416;
 
 class Socket {
  public:
-  Socket(int domain, int type) : fd_(::socket(domain, type | SOCK_CLOEXEC, 0)) {}
+  Socket(int domain, int type) : fd_(::socket(domain, type, 0)) {
+    ::fcntl(fd_, F_SETFD, FD_CLOEXEC);
+  }
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
   ~Socket() {
