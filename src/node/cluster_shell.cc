@@ -1,5 +1,6 @@
 #include "node/cluster_shell.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 
@@ -112,6 +113,10 @@ void ClusterShell::absorb(cluster::Output output) {
   const bool own_is_new =
       own != nullptr && (known == parsed_.end() || known->second.first != own->version);
   const bool plan_is_new = plan != nullptr && plan->version != plan_version_;
+  const bool told = std::find(output.changed.begin(), output.changed.end(), cluster::kPlanKey) !=
+                    output.changed.end();
+  if (plan_is_new && !told)
+    record("document", std::string(cluster::kPlanKey), "changed");  // by ourselves
   if (output.members.empty() && output.changed.empty() && !output.leader_changed && !own_is_new &&
       !plan_is_new)
     return;
