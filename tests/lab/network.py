@@ -25,7 +25,10 @@ def available():
     try:
         name = f"cohort-try-{os.getpid()}"
         run("ip", "netns", "add", name)
-        run("ip", "netns", "del", name)
+        try:
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        finally:
+            run("ip", "netns", "del", name)
     except (RuntimeError, FileNotFoundError) as error:
         return f"no network namespaces here: {error}"
     return None

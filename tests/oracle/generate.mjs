@@ -3,9 +3,10 @@
 // [{bytes: base64, ids, text}], where `text` is the decoding of `ids`, special tokens included.
 import fs from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { texts } from "./corpus.mjs";
 
-const here = import.meta.dirname;
+const here = fileURLToPath(new URL(".", import.meta.url)); // node 18 has no import.meta.dirname
 const folder = process.argv[2];
 if (!fs.existsSync(path.join(here, "node_modules/.installed-from"))) {
   console.log("the reference tokenizers are missing; run tests/oracle/setup.sh");

@@ -4,8 +4,11 @@
 // pieces with spaces inside, Punctuation in a row, most ways to Split. src/text's unit tests have those.
 import fs from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { randomSource } from "./corpus.mjs";
+
+const folder = fileURLToPath(new URL(".", import.meta.url)); // node 18 has no import.meta.dirname
 
 const mark = "▁";
 const texts = [
@@ -132,5 +135,5 @@ for (const [name, { model, ...parts }] of Object.entries(pipelines)) {
   golden.pipelines.push({ name, model, config, cases });
 }
 const lines = golden.pipelines.map((item) => JSON.stringify(item)).join(",\n");
-const target = path.join(import.meta.dirname, "../data/tokenizers/golden.json");
+const target = path.join(folder, "../data/tokenizers/golden.json");
 fs.writeFileSync(target, `{"models": ${JSON.stringify(models)},\n"pipelines": [\n${lines}\n]}\n`);

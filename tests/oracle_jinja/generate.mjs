@@ -21,9 +21,12 @@ globalThis.Date = class extends RealDate {
 
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
+// Halves of surrogate pairs become U+FFFD, as an encoder writes them. (node 18 has no toWellFormed.)
+const wellFormed = (text) => new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text));
+
 function render({ template, variables }) {
   try {
-    return { text: new Template(template).render(structuredClone(variables)).toWellFormed() };
+    return { text: wellFormed(new Template(template).render(structuredClone(variables))) };
   } catch (error) {
     return { error: String(error.message ?? error) };
   }
