@@ -4,9 +4,25 @@
 #include "backend/cpu/machine_limits.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/step_costs.h"
+#include "cluster/device_document.h"
 #include "cli/terminal.h"
 
 namespace cohort::cli {
+namespace {
+
+cluster::StepSpeed step_speed(int threads) {
+  const StepCosts step = measure_step_costs(threads).value_or(StepCosts{});
+  const MessageCosts message = measure_message_costs().value_or(MessageCosts{});
+  return {.weights_gb_per_s = step.weights_bytes_per_s / 1e9,
+          .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
+          .layer_us = step.layer_s * 1e6,
+          .step_us = step.step_s * 1e6,
+          .message_us = message.message_s * 1e6,
+          .message_us_per_kib = message.byte_s * 1024 * 1e6};
+}
+
+}  // namespace
 
 int calibrate(int32_t threads) {
   if (threads <= 0) threads = backend::usable_cores();
@@ -16,6 +32,7 @@ int calibrate(int32_t threads) {
                   {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
                   {"matmul_gops", limits.fast_operations_per_s / 1e9},
                   {"matmul_gops_f32", limits.f32_operations_per_s / 1e9},
+                  {"step", to_json(step_speed(threads))},
                   {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
   return kExitFine;

@@ -27,6 +27,7 @@ struct Record {
   int32_t threads = 0;
   double read_gb_per_s = 0, matmul_gops = 0;
   std::string instruction_set;
+  cluster::StepSpeed step;
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -36,6 +37,7 @@ struct Record {
     visit("read_gb_per_s", read_gb_per_s);
     visit("matmul_gops", matmul_gops);
     visit("instruction_set", instruction_set);
+    visit("step", step);
   }
 };
 
@@ -79,7 +81,7 @@ Result<Record> measure(int32_t threads) {
 }
 
 node::DeviceSpeed to_speed(const Record& record) {
-  return {record.read_gb_per_s, record.matmul_gops, record.instruction_set};
+  return {record.read_gb_per_s, record.matmul_gops, record.instruction_set, record.step};
 }
 
 }  // namespace
@@ -92,7 +94,8 @@ node::DeviceSpeed device_speed(int32_t threads) {
   const Lock lock(folder / "speed.lock");
   const std::string cpu = node::device_hardware().cpu;
   const Result<Record> kept = read_record(path);
-  if (kept && kept->cpu == cpu && kept->version == COHORT_VERSION && kept->threads == threads)
+  if (kept && kept->cpu == cpu && kept->version == COHORT_VERSION && kept->threads == threads &&
+      kept->step.weights_gb_per_s > 0)
     return to_speed(*kept);
   Result<Record> measured = measure(threads);
   if (!measured) {

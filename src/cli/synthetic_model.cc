@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -175,28 +176,26 @@ Json config_of(const ModelShape& shape) {
   return config;
 }
 
-// Every id stands for its number; of text it knows digits.
-Json tokenizer_of(const ModelShape& shape) {
-  Json vocabulary = Json::object();
+// Every id stands for its number; of text it knows digits. (Written by hand: our JSON objects keep their order and would
+// search all their keys for each new one.)
+std::string tokenizer_of(const ModelShape& shape) {
+  const std::string bytes = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})";
+  std::string text =
+      fmt::format(R"({{"version":"1.0","added_tokens":[],"pre_tokenizer":{0},"decoder":{0},)"
+                  R"("model":{{"type":"BPE","merges":[],"vocab":{{)",
+                  bytes);
   for (int32_t id = 0; id < shape.vocabulary; ++id) {
-    vocabulary[id < 10 ? fmt::format("{}", id) : fmt::format("\u0120{}", id)] = id;
+    text += fmt::format(R"({}"{}{}":{})", id == 0 ? "" : ",", id < 10 ? "" : "\u0120", id, id);
   }
-  const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
-  return Json{
-      {"version", "1.0"},
-      {"added_tokens", Json::array()},
-      {"pre_tokenizer", bytes},
-      {"decoder", bytes},
-      {"model", {{"type", "BPE"}, {"vocab", std::move(vocabulary)}, {"merges", Json::array()}}}};
+  return text + "}}}\n";
 }
 
-Result<void> write_weights(const Plan& plan, const fs::path& path) {
-  std::ofstream file(path, std::ios::binary);
+void write_weights(const Plan& plan, std::ostream& out) {
   const std::string header = safetensors_header(plan);
   std::vector<std::byte> block(sizeof(uint64_t));
   store<uint64_t>(block.data(), header.size());
-  const auto put = [&file](const void* bytes, size_t size) {
-    file.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(size));
+  const auto put = [&out](const void* bytes, size_t size) {
+    out.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(size));
   };
   put(block.data(), block.size());
   put(header.data(), header.size());
@@ -208,6 +207,11 @@ Result<void> write_weights(const Plan& plan, const fs::path& path) {
       put(block.data(), block.size());
     }
   }
+}
+
+Result<void> write_file(const Plan& plan, const fs::path& path) {
+  std::ofstream file(path, std::ios::binary);
+  write_weights(plan, file);
   file.close();
   if (!file) return fail(Code::kUnavailable, "{} could not be written", path.string());
   return {};
@@ -239,6 +243,12 @@ Result<ModelShape> parse_shape(const std::string& name) {
   return shape;
 }
 
+SyntheticFiles synthetic_files(const ModelShape& shape) {
+  std::ostringstream weights;
+  write_weights(Plan(shape), weights);
+  return {dump_json(config_of(shape)), std::move(weights).str()};
+}
+
 Result<void> write_synthetic_model(const ModelShape& shape, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -249,12 +259,12 @@ Result<void> write_synthetic_model(const ModelShape& shape, const fs::path& fold
   COHORT_TRY_VOID(hub::check_free_space(folder, size_bytes));
   const fs::path weights = folder / "model.safetensors";
   const fs::path partial = fmt::format("{}.{}", weights.string(), ::getpid());
-  if (const Result<void> written = write_weights(plan, partial); !written) {
+  if (const Result<void> written = write_file(plan, partial); !written) {
     fs::remove(partial, error);
     return written;
   }
   std::ofstream(folder / "config.json") << config_of(shape).dump(2) << "\n";
-  std::ofstream(folder / "tokenizer.json") << dump_json(tokenizer_of(shape)) << "\n";
+  std::ofstream(folder / "tokenizer.json") << tokenizer_of(shape);
   fs::rename(partial, weights, error);
   if (error) return fail(Code::kUnavailable, "{}: {}", weights.string(), error.message());
   return {};

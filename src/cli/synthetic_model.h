@@ -26,6 +26,12 @@ struct ModelShape {
 // kInvalidArgument names those there are.
 Result<ModelShape> parse_shape(const std::string& name);
 
+// The same in memory: texts of config.json and model.safetensors.
+struct SyntheticFiles {
+  std::string config, weights;
+};
+SyntheticFiles synthetic_files(const ModelShape& shape);
+
 // Writes config.json, tokenizer.json and model.safetensors into `folder`, which is made. The same bytes each time.
 Result<void> write_synthetic_model(const ModelShape& shape, const std::filesystem::path& folder);
 

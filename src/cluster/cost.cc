@@ -40,20 +40,37 @@ double kv_fraction(const PricedModel& model, double fraction) {
   return std::min(1.0, std::ceil(fraction * model.kv_heads - 1e-9) / model.kv_heads);
 }
 
-// One step of `rows` tokens (each with half the context behind it) on the slowest member of a stage.
+// Positions behind a token that is decoded.
+double past_tokens(const Load& load) {
+  return std::min<double>(load.context, load.prompt + load.answer / 2.0);
+}
+
+// One step of `rows` tokens on the slowest member of a stage.
 double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                        const StageWork& work, const Load& load, double rows, bool decode) {
+  const double kv_bytes = decode ? rows * work.kv_bytes_per_token * past_tokens(load) : 0;
   double slowest = 0;
   for (const StageMember& member : stage.members) {
     const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
-    const double kv_bytes = decode ? rows * work.kv_bytes_per_token * load.context / 2 *
-                                         kv_fraction(model, member.fraction)
-                                   : 0;
-    const double read = (work.touched_bytes * member.fraction + kv_bytes) / device.read_bytes_per_s;
+    const double kv_rate =
+        device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
+    const double read = work.touched_bytes * member.fraction / device.read_bytes_per_s;
     const double math = rows * work.operations * member.fraction / device.operations_per_s;
-    slowest = std::max(slowest, std::max(read, math));
+    const double fixed = device.step_s + (stage.last_layer - stage.first_layer) * device.layer_s;
+    const double attention = kv_bytes * kv_fraction(model, member.fraction) / kv_rate;
+    slowest = std::max(slowest, std::max(read, math) + attention + fixed);
   }
   return slowest;
+}
+
+// A message of `bytes` from one device to another: half a round trip, the bytes at the link's rate, and the work at both
+// ends. Infinite when there is no way.
+double message_seconds(const Topology& topology, int from, int to, double bytes) {
+  const LinkFacts& link = topology.link(from, to);
+  if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
+  const DeviceFacts& sender = topology.devices[static_cast<size_t>(from)];
+  return link.round_trip_s / 2 + bytes / link.bytes_per_s + sender.message_s +
+         bytes * sender.message_byte_s;
 }
 
 double sync_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
@@ -72,19 +89,29 @@ double hop_seconds(const PricedModel& model, const Topology& topology, const Sta
   for (const StageMember& member : to.members) {
     const int source = from.members.front().device;
     if (source == member.device) continue;
-    const LinkFacts& link = topology.link(source, member.device);
-    if (!link.reachable) return kInfinity;
-    slowest = std::max(slowest, link.round_trip_s / 2 + bytes / link.bytes_per_s);
+    slowest = std::max(slowest, message_seconds(topology, source, member.device, bytes) + kWakeUpS);
   }
   return slowest;
 }
 
 struct StepTimes {
   std::vector<double> stages;  // compute and syncs of each
-  double weights = 0, syncs = 0, hops = 0;
-  double total() const { return weights + syncs + hops; }
+  double weights = 0, syncs = 0, hops = 0, answer = 0;
+  double total() const { return weights + syncs + hops + answer; }
   double slowest() const { return *std::max_element(stages.begin(), stages.end()); }
 };
+
+// The step's tokens on their way from rank 0, on the last stage, to the first stage's other members and its own.
+double command_seconds(const Topology& topology, const std::vector<Stage>& stages) {
+  const int driver = stages.back().members.front().device;
+  double slowest = 0;
+  for (const StageMember& member : stages.front().members) {
+    if (member.device == driver) continue;
+    const double asleep = stages.size() > 1 ? kWakeUpS : 0;
+    slowest = std::max(slowest, message_seconds(topology, driver, member.device, 0) + asleep);
+  }
+  return slowest;
+}
 
 StepTimes step_times(const PricedModel& model, const Topology& topology,
                      const std::vector<Stage>& stages, const Load& load, double rows, bool decode) {
@@ -98,11 +125,8 @@ StepTimes step_times(const PricedModel& model, const Topology& topology,
     times.syncs += syncs;
     if (i > 0) times.hops += hop_seconds(model, topology, stages[i - 1], stages[i], load, rows);
   }
-  if (stages.size() > 1) {  // the sampled token goes back to the first stage
-    const int last = stages.back().members.front().device;
-    const int first = stages.front().members.front().device;
-    if (last != first) times.hops += topology.link(last, first).round_trip_s / 2;
-  }
+  times.hops += command_seconds(topology, stages);
+  if (decode) times.answer = kAnswerTokenS;
   return times;
 }
 
@@ -124,21 +148,23 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
 
 double all_reduce_seconds(const Topology& topology, const std::vector<StageMember>& members,
                           double bytes) {
-  if (members.size() < 2) return 0;
+  const auto count = static_cast<double>(members.size());
+  if (count < 2) return 0;
+  const bool direct = count == 2 || (count - 1) * (count - 2) * bytes <= count * kBytesPerLatency;
+  const double part = direct ? bytes : bytes / count;
   double slowest = 0;
   for (const StageMember& from : members) {
-    double sending = 0;
-    double latency = 0;
+    double last = 0, others = 0;  // the parts leave one after the other
     for (const StageMember& to : members) {
       if (from.device == to.device) continue;
-      const LinkFacts& link = topology.link(from.device, to.device);
-      if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
-      sending += bytes / link.bytes_per_s;
-      latency = std::max(latency, link.round_trip_s / 2);
+      const double first = message_seconds(topology, from.device, to.device, 0);
+      const double whole = message_seconds(topology, from.device, to.device, part);
+      last = std::max(last, first);
+      others += whole - first;
     }
-    slowest = std::max(slowest, latency + sending);
+    slowest = std::max(slowest, last + others);
   }
-  return slowest;
+  return direct ? slowest : 2 * slowest;
 }
 
 uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage,
@@ -165,6 +191,7 @@ Prediction predict(const PricedModel& model, const Topology& topology,
   prediction.weights_s = one.weights;
   prediction.sync_s = one.syncs;
   prediction.hop_s = one.hops;
+  prediction.answer_s = one.answer;
   prediction.decode_tokens_per_s = 1 / one.total();
 
   // Streams travel in as many batches as there are stages to fill; a batch leaves each time the slowest stage is done,

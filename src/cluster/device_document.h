@@ -82,6 +82,26 @@ struct ShardDocument {
   }
 };
 
+// What a decoding step costs on a device, as measured; zeros: not yet.
+struct StepSpeed {
+  double weights_gb_per_s = 0;  // 4-bit weights through the kernels, all threads of a runner
+  double kv_gb_per_s = 0;       // attention over the KV cache
+  double layer_us = 0;          // of each layer, beside what it reads
+  double step_us = 0;
+  double message_us = 0;  // of a message between ranks, beyond the bare path's time
+  double message_us_per_kib = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("weights_gb_per_s", weights_gb_per_s);
+    visit("kv_gb_per_s", kv_gb_per_s);
+    visit("layer_us", layer_us);
+    visit("step_us", step_us);
+    visit("message_us", message_us);
+    visit("message_us_per_kib", message_us_per_kib);
+  }
+};
+
 struct DeviceDocument {
   DeviceId id;
   std::string name;
@@ -96,6 +116,7 @@ struct DeviceDocument {
   uint64_t disk_available_bytes = 0;
   double read_gb_per_s = 0;  // measured with all threads a runner would use; 0: not yet
   double matmul_gops = 0;    // of prefill's instruction
+  StepSpeed step;
   double temperature_c = 0;  // 0: the OS does not tell
   int32_t battery_percent = -1;
   std::vector<std::string> backends;
@@ -121,6 +142,7 @@ struct DeviceDocument {
     visit("disk_available_bytes", disk_available_bytes);
     visit("read_gb_per_s", read_gb_per_s);
     visit("matmul_gops", matmul_gops);
+    visit("step", step);
     visit("temperature_c", temperature_c);
     visit("battery_percent", battery_percent);
     visit("backends", backends);

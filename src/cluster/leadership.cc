@@ -79,6 +79,11 @@ bool has_member(const InstancePlan& instance, const DeviceId& member, const Devi
   return driver->second.link(member) != nullptr || found->second.link(driver->first) != nullptr;
 }
 
+double weights_rate(const DeviceDocument& device) {
+  if (device.step.weights_gb_per_s > 0) return device.step.weights_gb_per_s * 1e9;
+  return or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS);
+}
+
 bool is_whole(const InstancePlan& instance, const Devices& devices) {
   const auto ranks = ranks_of(instance);
   return std::all_of(ranks.begin(), ranks.end(), [&](const RankPlan& rank) {
@@ -154,8 +159,13 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Ins
         {.id = device->id,
          .name = device->name,
          .memory_available_bytes = free_bytes(*device, plan, moving),
-         .read_bytes_per_s = or_assumed(device->read_gb_per_s, 1e9, kAssumedReadBytesPerS),
-         .operations_per_s = or_assumed(device->matmul_gops, 1e9, kAssumedOperationsPerS)});
+         .read_bytes_per_s = weights_rate(*device),
+         .kv_bytes_per_s = or_assumed(device->step.kv_gb_per_s, 1e9, 0),
+         .operations_per_s = or_assumed(device->matmul_gops, 1e9, kAssumedOperationsPerS),
+         .layer_s = device->step.layer_us * 1e-6,
+         .step_s = device->step.step_us * 1e-6,
+         .message_s = device->step.message_us * 1e-6,
+         .message_byte_s = device->step.message_us_per_kib * 1e-6 / 1024});
   }
   for (const DeviceDocument* from : usable) {
     for (const DeviceDocument* to : usable) topology.links.push_back(link_facts(*from, *to));

@@ -126,11 +126,12 @@ void partitions(const std::vector<int>& devices, size_t next, Groups& groups, co
 // What sets a device apart for the planner; devices alike in this are tried once.
 struct Likeness {
   uint64_t memory;
-  double read, math;
+  double read, math, kv, layer, message;
   bool operator==(const Likeness&) const = default;
 };
 Likeness likeness(const DeviceFacts& d) {
-  return {d.memory_available_bytes, d.read_bytes_per_s, d.operations_per_s};
+  return {d.memory_available_bytes, d.read_bytes_per_s, d.operations_per_s,
+          d.kv_bytes_per_s,         d.layer_s,          d.message_s};
 }
 
 bool all_alike(const Topology& topology, const std::vector<int>& devices) {
@@ -282,11 +283,12 @@ std::string memory_error(const Topology& topology, const Placement& placement) {
 }
 
 std::string time_shares(const Prediction& p) {
-  const double total = p.weights_s + p.sync_s + p.hop_s;
+  const double total = p.weights_s + p.sync_s + p.hop_s + p.answer_s;
   std::string text = fmt::format("{:.2f} ms a token: {:.2f} ms reading weights and KV", total * 1e3,
                                  p.weights_s * 1e3);
   if (p.sync_s > 0) text += fmt::format(", {:.2f} ms in all-reduces", p.sync_s * 1e3);
   if (p.hop_s > 0) text += fmt::format(", {:.2f} ms in hops", p.hop_s * 1e3);
+  text += fmt::format(", {:.2f} ms to the client", p.answer_s * 1e3);
   return text;
 }
 

@@ -178,5 +178,45 @@ TEST(Planner, AThousandDevicesGiveAPlacementThatCoversTheModel) {
   expect_covers(model, placements[0]);
 }
 
+TEST(Cost, AnAllReduceOfFewOrLittleGoesDirectAndElseInTwoSteps) {
+  const std::vector<DeviceFacts> devices{device("a", 8, 40), device("b", 8, 40), device("c", 8, 40),
+                                         device("d", 8, 40)};
+  constexpr double kTrip = 50e-6, kRate = 1e8, kSmall = 4096, kLarge = 1 << 20;
+  const auto topology = topology_of(devices, 2 * kTrip, kRate);
+  const std::vector<StageMember> two{{0, 0.5}, {1, 0.5}};
+  const std::vector<StageMember> four{{0, 0.25}, {1, 0.25}, {2, 0.25}, {3, 0.25}};
+  EXPECT_NEAR(all_reduce_seconds(topology, two, kLarge), kTrip + kLarge / kRate, 1e-12);
+  EXPECT_NEAR(all_reduce_seconds(topology, four, kSmall), kTrip + 3 * kSmall / kRate, 1e-12);
+  EXPECT_NEAR(all_reduce_seconds(topology, four, kLarge), 2 * (kTrip + 0.75 * kLarge / kRate),
+              1e-12);
+}
+
+TEST(Cost, WhatAMessageCostsAtItsEndsCountsInEveryAllReduce) {
+  auto devices = std::vector{device("a", 8, 40), device("b", 8, 40)};
+  for (DeviceFacts& facts : devices) {
+    facts.message_s = 2e-6;
+    facts.message_byte_s = 1e-9;
+  }
+  const std::vector<StageMember> members{{0, 0.5}, {1, 0.5}};
+  const double seconds = all_reduce_seconds(topology_of(devices, 20e-6, 1e9), members, 8000);
+  EXPECT_NEAR(seconds, 10e-6 + 8e-6 + 2e-6 + 8e-6, 1e-12);
+}
+
+TEST(Cost, LayersAndTheKvCacheCostWhatTheDeviceMeasured) {
+  auto model = even_model(16, kGiB);
+  for (LayerCost& layer : model.layers) layer.kv_bytes_per_token = 1000;
+  DeviceFacts plain = device("a", 8, 40);
+  DeviceFacts slow = plain;
+  slow.layer_s = 10e-6;
+  slow.step_s = 5e-6;
+  slow.kv_bytes_per_s = plain.read_bytes_per_s / 2;
+  const std::vector<Stage> whole{{0, 16, {{0, 1.0}}}};
+  const auto weights = [&](const DeviceFacts& facts) {
+    return predict(PricedModel(model), topology_of({facts}, 0, 1), whole, {}).weights_s;
+  };
+  const double kv_bytes = 16 * 1000 * (512 + 64);
+  EXPECT_NEAR(weights(slow) - weights(plain), 165e-6 + kv_bytes / plain.read_bytes_per_s, 1e-12);
+}
+
 }  // namespace
 }  // namespace cohort::cluster

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "cluster/device_document.h"
 
 namespace cohort::node {
 
@@ -34,6 +35,7 @@ struct DeviceSpeed {
   double read_gb_per_s = 0;
   double matmul_gops = 0;
   std::string instruction_set;
+  cluster::StepSpeed step;
 };
 
 Error leaving();  // what requests get once this device shuts down

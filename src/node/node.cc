@@ -73,7 +73,9 @@ Result<void> Node::join_cluster() {
 
 net::Task<void> Node::measure_speed() {
   auto measure = options_.measure_speed;
+  measuring_speed_ = true;
   speed_ = co_await pool_.run(std::move(measure));
+  measuring_speed_ = false;
   if (!closing_) cluster_->publish();
 }
 

@@ -179,6 +179,7 @@ class Node {
   const NodeOptions options_;
   const ModelCatalog catalog_;
   DeviceSpeed speed_;
+  bool measuring_speed_ = false;
   bool draining_ = false, closing_ = false;
   std::stop_source stop_resolving_;
   std::unique_ptr<Cluster> cluster_;

@@ -37,6 +37,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
   self.disk_available_bytes = disk_available_bytes(options_.data_dir);
   self.read_gb_per_s = speed_.read_gb_per_s;
   self.matmul_gops = speed_.matmul_gops;
+  self.step = speed_.step;
   self.temperature_c = temperature_c();
   self.battery_percent = battery_percent();
   self.backends = {"cpu"};
@@ -47,6 +48,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
 }
 
 bool Node::busy() const {
+  if (measuring_speed_) return true;  // a path measured meanwhile would look slow
   if (cluster_ == nullptr) return false;
   for (const cluster::InstancePlan& plan : cluster_->plan().instances) {
     if (plan.involves(device_id()) && status_of(plan).shard.requests > 0) return true;

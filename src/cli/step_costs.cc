@@ -1,0 +1,202 @@
+#include "cli/step_costs.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/bytes.h"
+#include "cli/synthetic_model.h"
+#include "formats/checkpoint.h"
+#include "models/model.h"
+#include "transport/local_groups.h"
+#include "transport/socket.h"
+
+namespace cohort::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kSteps = 40;
+constexpr int kMessages = 400;
+constexpr size_t kSmallBytes = 64;  // as of the pings that measure a path
+constexpr size_t kLargeBytes = 16 << 10;
+
+// A layer of these weighs next to nothing, one of the others 26 MB: more than fits a core's own caches.
+constexpr ModelShape kThin{
+    .width = 64, .heads = 1, .kv_heads = 1, .head_dim = 64, .feed_forward = 64, .vocabulary = 64};
+constexpr int kFewLayers = 2, kManyLayers = 18;
+constexpr ModelShape kThick{.layers = 4,
+                            .width = 2048,
+                            .heads = 32,
+                            .kv_heads = 8,
+                            .head_dim = 64,
+                            .feed_forward = 8192,
+                            .vocabulary = 64};
+
+constexpr ModelShape kLongSighted{.layers = 16,
+                                  .width = 64,
+                                  .heads = 32,
+                                  .kv_heads = 8,
+                                  .head_dim = 64,
+                                  .feed_forward = 64,
+                                  .vocabulary = 64};
+constexpr int32_t kPastTokens = 1024, kPastChunk = 256;  // 32 MB of KV in bf16
+
+// The median: what a step takes, rather than what it takes when all goes well.
+template <class Work>
+Result<double> median_seconds(int count, Work work) {
+  std::vector<double> times;
+  for (int i = -count / 8; i < count; ++i) {
+    const auto started = Clock::now();
+    COHORT_TRY_VOID(work());
+    if (i >= 0) times.push_back(std::chrono::duration<double>(Clock::now() - started).count());
+  }
+  const auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+struct TimedModel {
+  double step_s = 0;
+  uint64_t weight_bytes = 0;
+};
+
+// One model alone on a backend, asked for one token after the other.
+class Decoding {
+ public:
+  static Result<std::unique_ptr<Decoding>> start(const ModelShape& shape, int threads) {
+    std::unique_ptr<Decoding> decoding(new Decoding(shape));
+    const SyntheticFiles& files = decoding->files_;
+    COHORT_TRY(auto checkpoint, formats::Checkpoint::from_memory(
+                                    files.config, {std::as_bytes(std::span(files.weights))}));
+    decoding->checkpoint_.emplace(std::move(checkpoint));
+    decoding->backend_ = backend::make_cpu_backend({.threads = threads});
+    COHORT_TRY(decoding->model_,
+               models::make_model(*decoding->checkpoint_, {}, *decoding->backend_));
+    COHORT_TRY_VOID(decoding->backend_->create_kv(decoding->model_->info().kv, kPages));
+    return decoding;
+  }
+
+  // `rows` tokens more in one step.
+  Result<void> step(int32_t rows) {
+    plan_.tokens.assign(static_cast<size_t>(rows), 1);
+    plan_.runs[0].rows = rows;
+    plan_.logits_rows[0] = rows - 1;
+    backend_->begin_step(plan_);
+    COHORT_TRY_VOID(backend_->read(model_->forward(*backend_, plan_, {}), logits_));
+    plan_.runs[0].first_position += rows;
+    return {};
+  }
+
+  Result<double> token_seconds() {
+    return median_seconds(kSteps, [this] { return step(1); });
+  }
+
+  uint64_t weight_bytes() const { return backend_->info().weight_bytes; }
+  uint64_t kv_bytes_per_token() const {
+    return backend::kv_page_bytes(model_->info().kv) / backend::kPageTokens;
+  }
+
+ private:
+  static constexpr int32_t kPages = divide_up(kPastTokens + 4 * kSteps, backend::kPageTokens);
+
+  explicit Decoding(const ModelShape& shape)
+      : files_(synthetic_files(shape)), logits_(static_cast<size_t>(shape.vocabulary)) {
+    plan_.runs.resize(1);
+    plan_.logits_rows.resize(1);
+    plan_.runs[0].pages.resize(kPages);
+    std::iota(plan_.runs[0].pages.begin(), plan_.runs[0].pages.end(), 0);
+  }
+
+  SyntheticFiles files_;
+  std::optional<formats::Checkpoint> checkpoint_;
+  std::unique_ptr<backend::Backend> backend_;
+  std::unique_ptr<models::Model> model_;
+  backend::StepPlan plan_;
+  std::vector<float> logits_;
+};
+
+Result<TimedModel> time_model(const ModelShape& shape, int threads) {
+  COHORT_TRY(const auto decoding, Decoding::start(shape, threads));
+  COHORT_TRY(const double step_s, decoding->token_seconds());
+  return TimedModel{step_s, decoding->weight_bytes()};
+}
+
+Result<double> measure_kv_rate(int threads) {
+  COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, threads));
+  COHORT_TRY(const double without_s, decoding->token_seconds());
+  for (int32_t done = 0; done < kPastTokens; done += kPastChunk) {
+    COHORT_TRY_VOID(decoding->step(kPastChunk));
+  }
+  COHORT_TRY(const double with_s, decoding->token_seconds());
+  const double bytes = static_cast<double>(decoding->kv_bytes_per_token()) * kPastTokens;
+  return with_s > without_s ? bytes / (with_s - without_s) : 0;
+}
+
+Result<double> time_bare_message(size_t size) {
+  COHORT_TRY(const auto sockets, transport::tcp_pair());
+  std::vector<char> bytes(size);
+  return median_seconds(kMessages, [&]() -> Result<void> {
+    const ssize_t sent = ::send(sockets.first.get(), bytes.data(), size, transport::kSendFlags);
+    const ssize_t got = ::recv(sockets.second.get(), bytes.data(), size, MSG_WAITALL);
+    if (sent == static_cast<ssize_t>(size) && got == sent) return {};
+    return fail(Code::kUnavailable, "a local connection moved {} of {} bytes", got, size);
+  });
+}
+
+Result<double> time_link_message(size_t size) {
+  COHORT_TRY(const transport::LinkTable links,
+             transport::make_local_links(
+                 {.size = 2, .type = transport::LinkType::kTcp, .secret = transport::LinkKey{}}));
+  transport::Link& from = *links[0][1];
+  transport::Link& to = *links[1][0];
+  const std::vector<std::byte> bytes(size);
+  return median_seconds(kMessages, [&]() -> Result<void> {
+    for (bool sent = false; !sent;) {
+      COHORT_TRY(sent, from.try_send({.total = size, .payload = bytes}));
+    }
+    for (bool received = false; !received;) {
+      COHORT_TRY(const auto message, to.try_receive());
+      received = message.has_value();
+    }
+    to.release();
+    return {};
+  });
+}
+
+}  // namespace
+
+Result<StepCosts> measure_step_costs(int threads) {
+  ModelShape few = kThin, many = kThin;
+  few.layers = kFewLayers;
+  many.layers = kManyLayers;
+  COHORT_TRY(const TimedModel short_model, time_model(few, threads));
+  COHORT_TRY(const TimedModel long_model, time_model(many, threads));
+  COHORT_TRY(const TimedModel thick, time_model(kThick, threads));
+  StepCosts costs;
+  costs.layer_s =
+      std::max(0.0, (long_model.step_s - short_model.step_s) / (kManyLayers - kFewLayers));
+  costs.step_s = std::max(0.0, short_model.step_s - kFewLayers * costs.layer_s);
+  const double reading_s = thick.step_s - costs.step_s - kThick.layers * costs.layer_s;
+  if (reading_s > 0)
+    costs.weights_bytes_per_s = static_cast<double>(thick.weight_bytes) / reading_s;
+  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(threads));
+  return costs;
+}
+
+Result<MessageCosts> measure_message_costs() {
+  COHORT_TRY(const double bare_s, time_bare_message(kSmallBytes));
+  COHORT_TRY(const double small_s, time_link_message(kSmallBytes));
+  COHORT_TRY(const double large_s, time_link_message(kLargeBytes));
+  const double bytes = static_cast<double>(kLargeBytes - kSmallBytes);
+  return MessageCosts{.message_s = std::max(0.0, small_s - bare_s),
+                      .byte_s = std::max(0.0, (large_s - small_s) / bytes)};
+}
+
+}  // namespace cohort::cli

@@ -1,0 +1,25 @@
+// What a decoding step costs beside the memory it reads, measured on small models of random weights and on a local link:
+// the planner's prices (cluster/cost.h) are made of these.
+#pragma once
+
+#include "base/result.h"
+
+namespace cohort::cli {
+
+struct StepCosts {
+  double weights_bytes_per_s = 0;  // 4-bit weights through the kernels, one token at a time
+  double kv_bytes_per_s = 0;       // attention's way through the KV cache
+  double layer_s = 0;              // of a layer of next to no weights
+  double step_s = 0;               // of a step of no layers
+};
+// About half a second.
+Result<StepCosts> measure_step_costs(int threads);
+
+// A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket.
+struct MessageCosts {
+  double message_s = 0;
+  double byte_s = 0;  // of each byte more; sealing, copying, opening
+};
+Result<MessageCosts> measure_message_costs();
+
+}  // namespace cohort::cli
