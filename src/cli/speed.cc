@@ -4,10 +4,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <sstream>
 #include <system_error>
 
@@ -66,16 +64,13 @@ Result<Record> read_record(const fs::path& path) {
   return from_json<Record>(json);
 }
 
-// The last line the child prints.
 Result<Record> measure(int32_t threads) {
-  const std::string command =
-      fmt::format("'{}' calibrate --threads {} 2>/dev/null", net::self_executable(), threads);
-  std::unique_ptr<FILE, int (*)(FILE*)> child(::popen(command.c_str(), "r"), ::pclose);
-  if (!child) return fail(Code::kUnavailable, "it cannot be started");
-  std::string text;
-  char buffer[4096];
-  while (text.size() < (64u << 10) && std::fgets(buffer, sizeof buffer, child.get()) != nullptr)
-    text += buffer;
+  constexpr size_t kMaxOutputBytes = 64u << 10;
+  constexpr std::chrono::seconds kPatience{60};
+  COHORT_TRY(
+      const std::string text,
+      net::output_of({net::self_executable(), "calibrate", "--threads", std::to_string(threads)},
+                     kMaxOutputBytes, net::Clock::now() + kPatience));
   COHORT_TRY(const Json json, parse_json(text));
   return from_json<Record>(json);
 }

@@ -24,6 +24,11 @@ struct ExitStatus {
 // The path of the running binary.
 std::string self_executable();
 
+// What a command prints to its standard output, once it has ended well. Blocks; the command inherits nothing, does not
+// outlive the calling thread, and is killed at the deadline (kTimeout). kTooLarge: it prints more than that.
+Result<std::string> output_of(std::vector<std::string> command, size_t max_bytes,
+                              TimePoint deadline);
+
 class ChildProcess {
  public:
   // The child's end of the socket has this number; it inherits nothing else but stdin, stdout and stderr.

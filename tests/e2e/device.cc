@@ -158,7 +158,10 @@ std::vector<pid_t> Device::runners() const {
   const std::string tasks = "/proc/" + std::to_string(pid_) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks)) {
     std::istringstream ids(read_file(task.path() / "children"));
-    for (pid_t id; ids >> id;) children.push_back(id);
+    for (pid_t id; ids >> id;) {
+      const std::string command = read_file("/proc/" + std::to_string(id) + "/cmdline");
+      if (command.find(std::string("\0runner\0", 8)) != std::string::npos) children.push_back(id);
+    }
   }
   return children;
 }

@@ -280,4 +280,6 @@ if __name__ == "__main__":
     if reason:
         print(f"skipped: {reason}")
         sys.exit(77)
-    unittest.main(verbosity=2)
+    with tempfile.TemporaryDirectory(prefix="cohort-lab-cache-") as cache:  # the hosts are one machine: it measures itself once
+        os.environ.setdefault("COHORT_LAB_CACHE", cache)
+        unittest.main(verbosity=2)
