@@ -11,6 +11,7 @@
 #include "cli/model_store.h"
 #include "cli/synthetic_model.h"
 #include "cli/terminal.h"
+#include "runner/process_memory.h"
 #include "runner/local_ranks.h"
 #include "runner/model_files.h"
 
@@ -193,6 +194,7 @@ Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, i
               {"read_limit_gb_per_s", limits.read_bytes_per_s / 1e9},
               {"prefill_peak_fraction", prefill * operations / peak},
               {"ttft_ms", samples.ttft_ms},
+              {"rss_bytes", runner::resident_bytes()},
               {"weight_bytes", ranks.weight_bytes()},
               {"samples", {{"prefill", samples.prefill}, {"decode", samples.decode}}},
               {"cpu", ranks.first().backend->info().detail},
