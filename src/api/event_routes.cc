@@ -7,6 +7,7 @@
 #include "api/event_stream.h"
 #include "api/json_reply.h"
 #include "api/routes.h"
+#include "base/clock.h"
 
 namespace cohort::api {
 namespace {
@@ -54,11 +55,7 @@ class Follower {
 
  private:
   static node::ClusterEvent instance_event(const std::string& id, const std::string& state) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return {.unix_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count(),
-            .kind = "instance",
-            .subject = id,
-            .what = state};
+    return {.unix_ms = unix_ms(), .kind = "instance", .subject = id, .what = state};
   }
 
   const node::Node& node_;

@@ -9,6 +9,7 @@
 #include "api/exo.h"
 #include "api/json_reply.h"
 #include "api/routes.h"
+#include "base/clock.h"
 
 namespace cohort::api {
 namespace {
@@ -17,11 +18,6 @@ using std::chrono::milliseconds;
 
 constexpr double kMaxAwaitSeconds = 300;
 constexpr size_t kMaxPreviewNodes = 16;  // more devices are not previewed
-
-int64_t unix_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<milliseconds>(now).count();
-}
 
 ExoFacts facts_of(const node::Node& node) {
   return {.devices = node.devices(),

@@ -6,6 +6,8 @@
 namespace cohort {
 namespace {
 
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
 // The factor a suffix stands for: "", "b", "k", "kb", "kib" and so on up to t.
 std::optional<double> unit_factor(std::string_view suffix) {
   std::string unit;
@@ -24,6 +26,26 @@ std::optional<double> unit_factor(std::string_view suffix) {
 }
 
 }  // namespace
+
+std::string to_hex(std::string_view bytes) {
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += kHexDigits[byte >> 4];
+    text += kHexDigits[byte & 15];
+  }
+  return text;
+}
+
+std::optional<std::string> from_hex(std::string_view text) {
+  if (text.size() % 2 != 0) return std::nullopt;
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); i += 2) {
+    const size_t high = kHexDigits.find(text[i]), low = kHexDigits.find(text[i + 1]);
+    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
+    bytes += static_cast<char>(high * 16 + low);
+  }
+  return bytes;
+}
 
 std::string format_bytes(uint64_t size_bytes) {
   constexpr std::string_view kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};

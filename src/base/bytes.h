@@ -1,4 +1,4 @@
-// Little-endian loads and stores, sizes as people write them, and arithmetic that reports overflow.
+// Little-endian loads and stores, hexadecimal, sizes as people write them, and arithmetic that reports overflow.
 #pragma once
 
 #include <bit>
@@ -50,6 +50,10 @@ template <std::integral T>
 constexpr T round_up(T value, T to) {
   return divide_up(value, to) * to;
 }
+
+// Two lower-case digits a byte. nullopt: not such a text.
+std::string to_hex(std::string_view bytes);
+std::optional<std::string> from_hex(std::string_view text);
 
 // "1.5 GiB", "640 KiB", "12 B".
 std::string format_bytes(uint64_t size_bytes);

@@ -33,5 +33,14 @@ TEST(Bytes, OverflowIsReported) {
   EXPECT_FALSE(checked_multiply<uint64_t>(1ull << 40, 1ull << 40));
 }
 
+TEST(Bytes, HexadecimalGoesThereAndBackInLowerCaseOnly) {
+  const std::string bytes("\x00\x7f\xa5\xff", 4);
+  EXPECT_EQ(to_hex(bytes), "007fa5ff");
+  EXPECT_EQ(from_hex("007fa5ff"), bytes);
+  EXPECT_EQ(from_hex(""), "");
+  for (const char* nonsense : {"0", "0g", "A5", "a5 ", "0x"})
+    EXPECT_FALSE(from_hex(nonsense)) << nonsense;
+}
+
 }  // namespace
 }  // namespace cohort

@@ -6,6 +6,7 @@
 //     template <class Visitor> void fields(Visitor& visit) { visit("size", size); visit("name", name); }
 //   };
 //   Result<Foo> foo = from_json<Foo>(value);     // an absent or null key keeps the default
+//   Result<Foo> foo = read_json<Foo>(text);
 //   Json value = to_json(foo);
 //
 // A wrong type is an error that names the path: "messages[2].content: expected a string, got a number". Unknown keys
@@ -212,6 +213,13 @@ Result<T> from_json(const Json& value, const std::string& path = "") {
   T out{};
   COHORT_TRY_VOID(json_detail::read(value, path, out));
   return out;
+}
+
+// Text straight to a struct.
+template <class T>
+Result<T> read_json(std::string_view text, int max_depth = kMaxJsonDepth) {
+  COHORT_TRY(const Json json, parse_json(text, max_depth));
+  return from_json<T>(json);
 }
 
 template <class T>

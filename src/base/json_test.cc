@@ -29,10 +29,7 @@ struct Outer {
   }
 };
 
-Result<Outer> read(std::string_view text) {
-  COHORT_TRY(const Json value, parse_json(text));
-  return from_json<Outer>(value);
-}
+Result<Outer> read(std::string_view text) { return read_json<Outer>(text); }
 
 TEST(Json, AStructReadsItsFieldsAndKeepsDefaults) {
   const auto outer = read(R"({"items":[{"name":"a"},{"size":9}],"bias":{"5":-1.5},"unknown":{}})");

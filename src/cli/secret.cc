@@ -1,15 +1,9 @@
 #include "cli/secret.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <random>
-#include <system_error>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/config_file.h"
@@ -44,21 +38,7 @@ Result<std::string> read_secret(const fs::path& given) {
 
 Result<void> write_secret(const std::string& secret) {
   COHORT_TRY_VOID(check_secret(secret));
-  const fs::path path = default_secret_file();
-  std::error_code error;
-  fs::create_directories(path.parent_path(), error);
-  const fs::path temporary = fmt::format("{}.{}", path.string(), ::getpid());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const std::string line = secret + "\n";
-  const bool written =
-      fd >= 0 && ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
-  if (fd >= 0) ::close(fd);
-  if (!written)
-    return fail(Code::kUnavailable, "cannot write {}: {}", temporary.string(),
-                std::strerror(errno));
-  fs::rename(temporary, path, error);
-  if (error) return fail(Code::kUnavailable, "cannot write {}: {}", path.string(), error.message());
-  return {};
+  return write_file(default_secret_file(), secret + "\n", 0600);
 }
 
 std::string new_secret() {

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/cache_folder.h"
@@ -60,8 +61,7 @@ Result<Record> read_record(const fs::path& path) {
   std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();
-  COHORT_TRY(const Json json, parse_json(text.str()));
-  return from_json<Record>(json);
+  return read_json<Record>(text.str());
 }
 
 Result<Record> measure(int32_t threads) {
@@ -71,39 +71,45 @@ Result<Record> measure(int32_t threads) {
       const std::string text,
       net::output_of({net::self_executable(), "calibrate", "--threads", std::to_string(threads)},
                      kMaxOutputBytes, net::Clock::now() + kPatience));
-  COHORT_TRY(const Json json, parse_json(text));
-  return from_json<Record>(json);
+  return read_json<Record>(text);
 }
 
 node::DeviceSpeed to_speed(const Record& record) {
   return {record.read_gb_per_s, record.matmul_gops, record.instruction_set, record.step};
 }
 
+// Measured now, and kept in `path` unless that is empty.
+Result<Record> measure_and_keep(const fs::path& path, const std::string& cpu, int32_t threads) {
+  COHORT_TRY(Record record, measure(threads));
+  record.cpu = cpu;
+  record.version = COHORT_VERSION;
+  record.threads = threads;
+  if (path.empty()) return record;
+  const auto written = write_file(path, dump_json(to_json(record)) + "\n");
+  if (!written) log::warn("the speed of this device is not kept: {}", written.error().message);
+  return record;
+}
+
+Result<Record> kept_or_measured(const std::string& cpu, int32_t threads) {
+  const fs::path folder = cache_folder();
+  if (folder.empty()) return measure_and_keep({}, cpu, threads);
+  std::error_code ignored;
+  fs::create_directories(folder, ignored);
+  const fs::path path = folder / fmt::format("speed-{}.json", threads);
+  const Lock lock(folder / "speed.lock");
+  const Result<Record> kept = read_record(path);
+  const bool still_holds = kept && kept->cpu == cpu && kept->version == COHORT_VERSION &&
+                           kept->threads == threads && kept->step.weights_gb_per_s > 0;
+  return still_holds ? kept : measure_and_keep(path, cpu, threads);
+}
+
 }  // namespace
 
 node::DeviceSpeed device_speed(int32_t threads) {
-  const fs::path folder = cache_folder();
-  std::error_code error;
-  if (!folder.empty()) fs::create_directories(folder, error);
-  const fs::path path = folder / fmt::format("speed-{}.json", threads);
-  const Lock lock(folder / "speed.lock");
-  const std::string cpu = node::device_hardware().cpu;
-  const Result<Record> kept = read_record(path);
-  if (kept && kept->cpu == cpu && kept->version == COHORT_VERSION && kept->threads == threads &&
-      kept->step.weights_gb_per_s > 0)
-    return to_speed(*kept);
-  Result<Record> measured = measure(threads);
-  if (!measured) {
-    log::warn("the speed of this device could not be measured: {}", measured.error().message);
-    return {};
-  }
-  measured->cpu = cpu;
-  measured->version = COHORT_VERSION;
-  measured->threads = threads;
-  const fs::path temporary = fmt::format("{}.{}", path.string(), ::getpid());
-  std::ofstream(temporary) << dump_json(to_json(*measured)) << "\n";
-  fs::rename(temporary, path, error);
-  return to_speed(*measured);
+  const Result<Record> record = kept_or_measured(node::device_hardware().cpu, threads);
+  if (record) return to_speed(*record);
+  log::warn("the speed of this device could not be measured: {}", record.error().message);
+  return {};
 }
 
 }  // namespace cohort::cli

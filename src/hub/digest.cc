@@ -6,6 +6,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/bytes.h"
+
 namespace cohort::hub {
 namespace {
 
@@ -15,12 +17,6 @@ struct Free {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
-
-std::string hexadecimal(const unsigned char* bytes, size_t size) {
-  std::string text;
-  for (size_t i = 0; i < size; ++i) text += fmt::format("{:02x}", bytes[i]);
-  return text;
-}
 
 }  // namespace
 
@@ -46,7 +42,7 @@ Result<std::string> file_digest(const std::filesystem::path& path, DigestKind ki
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned digest_size = 0;
   EVP_DigestFinal_ex(context.get(), digest, &digest_size);
-  return hexadecimal(digest, digest_size);
+  return to_hex({reinterpret_cast<const char*>(digest), digest_size});
 }
 
 }  // namespace cohort::hub

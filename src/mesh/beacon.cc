@@ -2,7 +2,6 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "mesh/hexadecimal.h"
 
 namespace cohort::mesh {
 namespace {
@@ -29,7 +28,7 @@ std::string encode_beacon(const Beacon& beacon, const GroupKeys& keys) {
   store(at + 10, beacon.mesh_port);
   store(at + 16, keys.namespace_tag);
   store(at + 24, beacon.boot_unix_ms);
-  const std::string id = from_hexadecimal(beacon.id);
+  const std::string id = from_hex(beacon.id).value_or("");
   COHORT_CHECK(id.size() == kIdBytes);
   id.copy(at + 32, kIdBytes);
   const auto mac = short_mac(keys.beacon_key, bytes);
@@ -53,7 +52,7 @@ Result<Beacon> decode_beacon(std::string_view bytes, const GroupKeys& keys) {
   const auto mac = short_mac(keys.beacon_key, body);
   if (!equal_in_constant_time(text_of(mac), bytes.substr(body.size())))
     return fail(Code::kUnauthorized, "its secret is another one");
-  return Beacon{.id = hexadecimal(bytes.substr(32, kIdBytes)),
+  return Beacon{.id = to_hex(bytes.substr(32, kIdBytes)),
                 .boot_unix_ms = load<uint64_t>(at + 24),
                 .mesh_port = load<uint16_t>(at + 10)};
 }

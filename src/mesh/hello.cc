@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "base/json.h"
-#include "mesh/hexadecimal.h"
 
 namespace cohort::mesh {
 namespace {
@@ -33,11 +33,10 @@ Result<Hello> decode_hello(std::string_view bytes, char role, std::string_view b
     return fail(Code::kInvalidArgument, "its hello is cut short");
   const std::string_view text = bytes.substr(0, bytes.size() - kSignatureBytes);
   const std::string_view signature = bytes.substr(text.size());
-  const auto json = parse_json(text, 4);
-  auto parsed = json ? from_json<Hello>(*json) : Result<Hello>(tl::unexpected(json.error()));
+  auto parsed = read_json<Hello>(text, 4);
   if (!parsed) return fail_in("its hello makes no sense", std::move(parsed).error());
   Hello& hello = *parsed;
-  const std::string public_key = from_hexadecimal(hello.public_key);
+  const std::string public_key = from_hex(hello.public_key).value_or("");
   if (hello.id != id_of_public_key(public_key))
     return fail(Code::kUnauthorized, "its id does not belong to its key");
   if (!verify_signature(public_key, signed_bytes(role, binding, text), signature))

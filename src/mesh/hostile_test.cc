@@ -8,7 +8,6 @@
 #include "base/bytes.h"
 #include "mesh/frame.h"
 #include "mesh/handshake.h"
-#include "mesh/hexadecimal.h"
 #include "mesh/testing/devices.h"
 
 namespace cohort::mesh {
@@ -131,7 +130,7 @@ class Insider {
         contexts(derive_group_keys("default", kSecret)),
         socket(loop, contexts.of(Role::kDialer)),
         hello{.id = identity.id(),
-              .public_key = hexadecimal(identity.public_key()),
+              .public_key = to_hex(identity.public_key()),
               .cluster_namespace = "default",
               .mesh_port = 1} {}
 

@@ -1,3 +1,4 @@
+#include "base/bytes.h"
 #include "mesh/identity.h"
 
 #include <fcntl.h>
@@ -13,8 +14,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-
-#include "mesh/hexadecimal.h"
 
 namespace cohort::mesh {
 namespace {
@@ -129,7 +128,7 @@ Result<std::string> Identity::sign(std::string_view bytes) const {
 std::string id_of_public_key(std::string_view public_key) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   EVP_Digest(public_key.data(), public_key.size(), digest, nullptr, EVP_sha256(), nullptr);
-  return hexadecimal({reinterpret_cast<const char*>(digest), kIdBytes});
+  return to_hex({reinterpret_cast<const char*>(digest), kIdBytes});
 }
 
 bool verify_signature(std::string_view public_key, std::string_view bytes,

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/log.h"
-#include "mesh/hexadecimal.h"
 #include "mesh/mesh_state.h"
 
 namespace cohort::mesh {
@@ -47,7 +47,7 @@ Result<void> Mesh::State::open() {
         "`cohort secret new` makes one",
         options.cluster_namespace);
   hello = {.id = options.identity.id(),
-           .public_key = hexadecimal(options.identity.public_key()),
+           .public_key = to_hex(options.identity.public_key()),
            .name = short_name(options.name),
            .cluster_namespace = options.cluster_namespace,
            .boot_unix_ms = options.boot_unix_ms,

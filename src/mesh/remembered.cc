@@ -1,12 +1,11 @@
 #include "mesh/remembered.h"
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <utility>
 
+#include "base/files.h"
 #include "base/json.h"
 
 namespace cohort::mesh {
@@ -32,8 +31,7 @@ RememberedPeers::RememberedPeers(std::string data_dir) {
   std::error_code error;
   if (fs::file_size(path_, error) > kMaxFileBytes || error) return;
   std::ifstream stream(path_);
-  const auto json = parse_json(std::string(std::istreambuf_iterator<char>(stream), {}));
-  auto file = json ? from_json<File>(*json) : Result<File>(tl::unexpected(json.error()));
+  auto file = read_json<File>(std::string(std::istreambuf_iterator<char>(stream), {}));
   if (!file) return;
   peers_ = std::move(file->peers);
   if (peers_.size() > kMax) peers_.resize(kMax);
@@ -46,14 +44,7 @@ Result<void> RememberedPeers::add(RememberedPeer peer) {
   });
   peers_.insert(peers_.begin(), std::move(peer));
   if (peers_.size() > kMax) peers_.resize(kMax);
-  std::error_code error;
-  fs::create_directories(fs::path(path_).parent_path(), error);
-  const std::string temporary = fmt::format("{}.{}", path_, ::getpid());
-  const bool written =
-      static_cast<bool>(std::ofstream(temporary) << dump_json(to_json(File{peers_})) << "\n");
-  if (written) fs::rename(temporary, path_, error);
-  if (!written || error) return fail(Code::kUnavailable, "cannot write {}", path_);
-  return {};
+  return write_file(path_, dump_json(to_json(File{peers_})) + "\n");
 }
 
 }  // namespace cohort::mesh

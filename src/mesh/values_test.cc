@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/bytes.h"
 #include "mesh/beacon.h"
 #include "mesh/candidates.h"
 #include "mesh/frame.h"
 #include "mesh/hello.h"
-#include "mesh/hexadecimal.h"
 #include "mesh/identity.h"
 #include "mesh/interfaces.h"
 #include "mesh/refusals.h"
@@ -78,7 +78,7 @@ TEST(GroupKeys, DependOnNamespaceAndSecret) {
 
 Hello hello_of(const Identity& identity) {
   return {.id = identity.id(),
-          .public_key = hexadecimal(identity.public_key()),
+          .public_key = to_hex(identity.public_key()),
           .name = "device\n",
           .cluster_namespace = "home",
           .boot_unix_ms = 5,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -63,9 +64,7 @@ std::string new_instance_id() {
 
 int64_t unix_ms_of(net::TimePoint when) {
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - when);
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             (std::chrono::system_clock::now() - age).time_since_epoch())
-      .count();
+  return unix_ms() - age.count();
 }
 
 }  // namespace
@@ -179,9 +178,7 @@ void Cluster::lead() {
   for (const auto& [id, device] : shell_->devices()) {
     if (device.orphans.empty() || std::exchange(adopted_[id], device.orphans) == device.orphans)
       continue;
-    const auto json = parse_json(device.orphans);
-    const auto orphans = json ? from_json<cluster::PlanDocument>(*json)
-                              : Result<cluster::PlanDocument>(tl::unexpected(json.error()));
+    const auto orphans = read_json<cluster::PlanDocument>(device.orphans);
     const auto adopted = orphans ? cluster::adopt(plan(), *orphans) : std::nullopt;
     if (adopted) shell_->publish(*adopted);
   }
@@ -305,8 +302,7 @@ net::Task<Result<Json>> Cluster::call_leader(Json call) {
   auto received = co_await stream->read(deadline);
   if (!received) co_return tl::unexpected(received.error());
   if (!*received) co_return fail(Code::kUnavailable, "the leader closed without an answer");
-  COHORT_CO_TRY(const Json json, parse_json(**received));
-  COHORT_CO_TRY(const CallReply reply, from_json<CallReply>(json));
+  COHORT_CO_TRY(const CallReply reply, read_json<CallReply>(**received));
   if (reply.failure)
     co_return tl::unexpected(Error{code_from_name(reply.failure->code), reply.failure->message});
   co_return reply.result.value_or(Json::object());

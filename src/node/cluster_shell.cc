@@ -4,6 +4,7 @@
 #include <chrono>
 #include <random>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -15,12 +16,6 @@ using cluster::MemberState;
 cluster::TimeMs now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-int64_t unix_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -47,8 +42,7 @@ cluster::CoreOptions core_options(bool alone) {
 
 template <class T>
 T parse_body(const cluster::Document& document) {
-  const auto json = parse_json(document.body);
-  auto value = json ? from_json<T>(*json) : Result<T>(tl::unexpected(json.error()));
+  auto value = read_json<T>(document.body);
   if (value) return std::move(*value);
   log::warn("document {} of {} makes no sense: {}", document.key, document.version.writer,
             value.error().message);
@@ -64,9 +58,7 @@ ClusterShell::ClusterShell(cluster::Identity self, bool alone, Outward outward)
 
 void ClusterShell::receive(const std::string& device, std::string message) {
   if (input_.received.size() >= kMaxReceived) return;
-  const auto json = parse_json(message);
-  auto parsed = json ? from_json<cluster::Message>(*json)
-                     : Result<cluster::Message>(tl::unexpected(json.error()));
+  auto parsed = read_json<cluster::Message>(message);
   if (!parsed)
     return log::warn("a message of {} makes no sense: {}", device, parsed.error().message);
   input_.received.emplace_back(device, std::move(*parsed));

@@ -87,11 +87,8 @@ net::Task<Result<void>> Formation::talk(size_t index) {
     if (!received) co_return tl::unexpected(received.error());
     if (!*received) co_return fail(Code::kUnavailable, "its runner ended");
     last_heard_ = net::Clock::now();
-    const auto json = parse_json(**received);
-    auto message =
-        json ? from_json<ShardMessage>(*json) : Result<ShardMessage>(tl::unexpected(json.error()));
-    if (!message) co_return tl::unexpected(message.error());
-    COHORT_CO_TRY_VOID(on_message(index, *message));
+    COHORT_CO_TRY(const ShardMessage message, read_json<ShardMessage>(**received));
+    COHORT_CO_TRY_VOID(on_message(index, message));
   }
 }
 

@@ -4,18 +4,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 namespace cohort::node {
 namespace {
 
 constexpr size_t kBlockingThreads = 4;
-
-uint64_t unix_ms() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count());
-}
 
 }  // namespace
 
@@ -43,8 +38,10 @@ Node::~Node() {
 
 Result<void> Node::join_cluster() {
   COHORT_TRY(mesh::Identity identity, mesh::Identity::load_or_create(options_.data_dir));
-  ClusterOptions options{
-      .mesh = options_.mesh, .id = identity.id(), .name = options_.name, .boot_unix_ms = unix_ms()};
+  ClusterOptions options{.mesh = options_.mesh,
+                         .id = identity.id(),
+                         .name = options_.name,
+                         .boot_unix_ms = static_cast<uint64_t>(unix_ms())};
   if (options.mesh) {
     options.mesh->identity = identity;
     options.mesh->name = options_.name;

@@ -16,12 +16,6 @@ constexpr std::chrono::seconds kRequestTimeout{10};
 constexpr std::chrono::seconds kWriteTimeout{10};
 constexpr std::chrono::seconds kFetchingNotice{3};
 
-template <class T>
-Result<T> parse(const std::string& text) {
-  COHORT_TRY(const Json json, parse_json(text));
-  return from_json<T>(json);
-}
-
 Json failure_json(const Error& error) {
   return to_json(runner::Failure{std::string(code_name(error.code)), error.message});
 }
@@ -61,7 +55,7 @@ class ShardHost::Shard {
     auto first = co_await stream_->read(net::Clock::now() + kRequestTimeout);
     if (!first) co_return tl::unexpected(first.error());
     if (!*first) co_return fail(Code::kUnavailable, "the driver left before it said what to load");
-    COHORT_CO_TRY(request_, parse<ShardRequest>(**first));
+    COHORT_CO_TRY(request_, read_json<ShardRequest>(**first));
     document_.instance = request_.instance;
     document_.epoch = request_.epoch;
     document_.rank = request_.load.rank;
@@ -157,7 +151,7 @@ class ShardHost::Shard {
     for (;;) {
       auto received = co_await stream_->read(net::kNever);
       if (!received || !*received) break;
-      const auto message = parse<ShardMessage>(**received);
+      const auto message = read_json<ShardMessage>(**received);
       if (message && message->type == "connect") on_connect(message->body);
     }
     driver_left_ = true;

@@ -1,8 +1,9 @@
 #include "runner/membership.h"
 
-#include <charconv>
 #include <cmath>
+#include <cstring>
 
+#include "base/bytes.h"
 #include "transport/connect.h"
 
 namespace cohort::runner {
@@ -17,14 +18,9 @@ Result<std::optional<transport::LinkKey>> parse_key(const std::string& hex) {
     return fail(Code::kInvalidArgument, "the links' key has {} digits, not {}", hex.size(),
                 2 * key.size());
   }
-  for (size_t i = 0; i < key.size(); ++i) {
-    uint8_t value = 0;
-    const char* digits = hex.data() + 2 * i;
-    const auto [end, error] = std::from_chars(digits, digits + 2, value, 16);
-    if (error != std::errc() || end != digits + 2)
-      return fail(Code::kInvalidArgument, "the links' key is not hexadecimal");
-    key[i] = std::byte{value};
-  }
+  const std::optional<std::string> bytes = from_hex(hex);
+  if (!bytes) return fail(Code::kInvalidArgument, "the links' key is not hexadecimal");
+  std::memcpy(key.data(), bytes->data(), key.size());
   return std::optional(key);
 }
 
