@@ -1,33 +1,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include "mesh/socket_options.h"
 
 namespace cohort::mesh {
-namespace {
 
-constexpr int kDropAfterSeconds = 2;     // of retransmitting without an acknowledgement
-constexpr int kUnsentBytes = 128 << 10;  // short, so that control messages pass bulk
-constexpr int kUnsentFastBytes = 4 << 20;
-
-void set(int socket, int option, int value) {
-  ::setsockopt(socket, IPPROTO_TCP, option, &value, sizeof value);
-}
-
-}  // namespace
-
-void tune_link_socket(int socket) {
-  set(socket, TCP_NODELAY, 1);
-  set(socket, TCP_RXT_CONNDROPTIME, kDropAfterSeconds);
-  set(socket, TCP_NOTSENT_LOWAT, kUnsentBytes);
-}
-
-void tune_probe_socket(int socket) {
-  set(socket, TCP_NODELAY, 1);
-  set(socket, TCP_NOTSENT_LOWAT, kUnsentBytes);
-}
-
-void let_queue_grow(int socket) { set(socket, TCP_NOTSENT_LOWAT, kUnsentFastBytes); }
+const TcpOption kDropUnanswered = {TCP_RXT_CONNDROPTIME,
+                                   2};  // seconds of retransmitting without an acknowledgement
 
 }  // namespace cohort::mesh
