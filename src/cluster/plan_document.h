@@ -48,8 +48,7 @@ struct InstanceWishes {
   int32_t context = 0;            // 0: what memory and the model allow
   int32_t concurrency = 0;        // 0: the runner's default
   std::vector<ManualStage> manual;
-  std::string transport = "auto";  // auto | tcp | shm
-  std::string wire = "f32";        // f32 | bf16 | q8
+  std::string wire = "f32";  // f32 | bf16 | q8
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -59,11 +58,10 @@ struct InstanceWishes {
     visit("context", context);
     visit("concurrency", concurrency);
     visit("manual", manual);
-    visit("transport", transport);
     visit("wire", wire);
   }
 };
-// kInvalidArgument names what is no sharding, transport or wire type.
+// kInvalidArgument names what is no sharding or wire type.
 Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost);
 
 struct PredictionPlan {
