@@ -69,6 +69,17 @@ runner::GenerateRequest Generation::resumed(size_t choice) const {
   return request;
 }
 
+std::vector<Generation::Part> Generation::parts_left() const {
+  const bool is_new = std::none_of(choices_.begin(), choices_.end(),
+                                   [](const Choice& choice) { return choice.started; });
+  if (is_new) return {{request_, 0}};
+  std::vector<Part> parts;
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    if (!choices_[i].finished) parts.push_back({resumed(i), static_cast<int32_t>(i)});
+  }
+  return parts;
+}
+
 void Generation::push(runner::GenerateDelta delta) {
   Choice& choice = choices_.at(static_cast<size_t>(delta.choice));
   choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());

@@ -47,8 +47,13 @@ class Generation {
   const runner::GenerateRequest& request() const { return request_; }
   const std::vector<Choice>& choices() const { return choices_; }
   bool all_choices_finished() const;
-  runner::GenerateRequest resumed(
-      size_t choice) const;  // goes on with that choice from what it has sent
+  // What is left to do: the request as it came while no choice has begun, else one request for each unfinished choice,
+  // which goes on from the tokens it has sent.
+  struct Part {
+    runner::GenerateRequest request;
+    int32_t first_choice = 0;
+  };
+  std::vector<Part> parts_left() const;
   void set_owner(GenerationOwner* owner) { owner_ = owner; }
   void push(runner::GenerateDelta delta);  // its `choice` is an index of this request's
   void fail(Error error);                  // after the deltas that are there
@@ -59,6 +64,8 @@ class Generation {
   bool paused = false;  // withdrawn from the runner until the reader has caught up
 
  private:
+  runner::GenerateRequest resumed(size_t choice) const;
+
   runner::GenerateRequest request_;
   std::vector<Choice> choices_;
   std::vector<runner::GenerateDelta> buffer_;

@@ -293,16 +293,10 @@ Result<void> Instance::accept(Generation& generation) {
   return {};
 }
 
-// As it came when it is new; else choice by choice, each from the tokens it has sent.
 void Instance::submit(Generation& generation) {
   generation.paused = false;
-  const auto& choices = generation.choices();
-  const bool is_new = std::none_of(choices.begin(), choices.end(),
-                                   [](const auto& choice) { return choice.started; });
-  if (is_new) return submit_run(generation, generation.request(), 0);
-  for (size_t i = 0; i < choices.size(); ++i) {
-    if (choices[i].finished) continue;
-    submit_run(generation, generation.resumed(i), static_cast<int32_t>(i));
+  for (Generation::Part& part : generation.parts_left()) {
+    submit_run(generation, std::move(part.request), part.first_choice);
   }
 }
 

@@ -135,6 +135,7 @@ class Node {
   size_t queue_limit() const;
   void dispatch(Generation& generation, const cluster::InstancePlan& plan);
   bool can_dispatch(const cluster::InstancePlan& plan);
+  bool is_driven_elsewhere(const cluster::InstancePlan& plan, const InstanceStatus& status) const;
   void park(Generation& generation, const std::string& instance, Error why, bool is_coming = false);
   net::Task<void> watch_parking();
   net::Task<void> measure_speed();

@@ -2,28 +2,19 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include "base/log.h"
 #include "node/node.h"
 #include "node/testing/fake_catalog.h"
+#include "node/testing/loop_test.h"
 
 namespace cohort::node {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
+using testing::ask;
+using testing::kLongEnough;
 
-constexpr seconds kLongEnough{30};  // a test that waits longer has failed
-
-runner::GenerateRequest ask(std::string prompt) {
-  runner::GenerateRequest request;
-  request.prompt = std::move(prompt);
-  return request;
-}
-
-class NodeClusterTest : public ::testing::Test {
+class NodeClusterTest : public testing::LoopTest {
  public:
-  void SetUp() override { log::configure(log::Level::kOff, log::Format::kText, "test"); }
-
   // Devices "a", "b"..., each told of those before it.
   void make_nodes(size_t count) {
     std::vector<std::string> peers;
@@ -41,8 +32,7 @@ class NodeClusterTest : public ::testing::Test {
 
   void run(size_t count, net::Task<void> body) {
     make_nodes(count);
-    tasks_.spawn(run_and_close(std::move(body)));
-    loop_.run();
+    run_loop(run_and_close(std::move(body)));
   }
 
   net::Task<void> run_and_close(net::Task<void> body) {
@@ -63,16 +53,6 @@ class NodeClusterTest : public ::testing::Test {
     return true;
   }
 
-  net::Task<bool> eventually(std::function<bool()> condition) {
-    net::Notification pause(loop_.get_executor());
-    const net::TimePoint deadline = net::Clock::now() + kLongEnough;
-    while (!condition()) {
-      if (net::Clock::now() > deadline) co_return false;
-      co_await pause.wait(net::Clock::now() + milliseconds(1));
-    }
-    co_return true;
-  }
-
   net::Task<std::string> collect(Generation& generation) {
     std::string text;
     while (!generation.finished()) {
@@ -81,6 +61,18 @@ class NodeClusterTest : public ::testing::Test {
       for (const auto& delta : *deltas) text += delta.text;
     }
     co_return text;
+  }
+
+  // Ten tokens more, and every token's number follows the last one's: nothing lost, nothing twice.
+  net::Task<void> expect_goes_on(Generation& generation) {
+    const auto& tokens = generation.choices()[0].tokens;
+    const size_t sent = tokens.size();
+    while (tokens.size() < sent + 10) {
+      const auto more = co_await generation.next(net::Clock::now() + kLongEnough);
+      EXPECT_TRUE(more) << more.error().message;
+      if (!more) co_return;
+    }
+    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
   }
 
   net::Task<Result<InstanceStatus>> place(size_t from, cluster::InstanceWishes wishes) {
@@ -98,9 +90,7 @@ class NodeClusterTest : public ::testing::Test {
     return *nodes_[0];
   }
 
-  net::Loop loop_{1};
   std::vector<std::unique_ptr<Node>> nodes_;
-  net::TaskGroup tasks_{loop_.get_executor()};
 };
 
 cluster::InstanceWishes only(std::string device) {
@@ -187,14 +177,7 @@ TEST_F(NodeClusterTest, AStreamGoesOnWhenTheRunnerOfAnotherRankIsKilled) {
              t.nodes_[0]->instances().front().state == "ready";
     });
     EXPECT_TRUE(healed);
-    const size_t sent = generation->choices()[0].tokens.size();
-    while (generation->choices()[0].tokens.size() < sent + 10) {
-      const auto more = co_await generation->next(net::Clock::now() + kLongEnough);
-      EXPECT_TRUE(more) << more.error().message;
-      if (!more) co_return;
-    }
-    const auto& tokens = generation->choices()[0].tokens;
-    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
+    co_await t.expect_goes_on(*generation);
   }(*this));
 }
 
@@ -209,14 +192,7 @@ TEST_F(NodeClusterTest, ADeviceThatLeavesHandsItsInstanceOverAndTheStreamGoesOn)
     co_await t.nodes_[1]->drain(net::Clock::now() + kLongEnough);
     co_await t.nodes_[1]->close();
     t.nodes_[1].reset();
-    const size_t sent = generation->choices()[0].tokens.size();
-    while (generation->choices()[0].tokens.size() < sent + 10) {
-      const auto more = co_await generation->next(net::Clock::now() + kLongEnough);
-      EXPECT_TRUE(more) << more.error().message;
-      if (!more) co_return;
-    }
-    const auto& tokens = generation->choices()[0].tokens;
-    for (size_t i = 0; i < tokens.size(); ++i) EXPECT_EQ(tokens[i], static_cast<int32_t>(i));
+    co_await t.expect_goes_on(*generation);
     const bool gone =
         co_await t.eventually([&] { return t.nodes_[0]->cluster().devices().size() == 2; });
     EXPECT_TRUE(gone);

@@ -112,10 +112,16 @@ void Node::retry_parked() {
 
 bool Node::can_dispatch(const cluster::InstancePlan& plan) {
   const InstanceStatus status = status_of(plan);
-  if (status.state == "failed" || instance_here(plan) != nullptr) return true;
+  return status.state == "failed" || instance_here(plan) != nullptr ||
+         is_driven_elsewhere(plan, status);
+}
+
+// By a device that has taken it on, and that we are linked with.
+bool Node::is_driven_elsewhere(const cluster::InstancePlan& plan,
+                               const InstanceStatus& status) const {
   const std::string& driver = cluster::driver_of(plan);
-  return driver != device_id() && cluster_->mesh() != nullptr &&
-         cluster_->mesh()->find(driver) != nullptr && !status.shard.instance.empty();
+  return driver != device_id() && !status.shard.instance.empty() && cluster_->mesh() != nullptr &&
+         cluster_->mesh()->find(driver) != nullptr;
 }
 
 std::string Node::true_name(const std::string& name) const {

@@ -9,20 +9,14 @@
 #include "base/log.h"
 #include "net/port_owner.h"
 #include "node/testing/fake_catalog.h"
+#include "node/testing/loop_test.h"
 
 namespace cohort::node {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
-
-constexpr seconds kLongEnough{30};  // a test that waits longer has failed
-
-runner::GenerateRequest ask(std::string prompt) {
-  runner::GenerateRequest request;
-  request.prompt = std::move(prompt);
-  return request;
-}
+using testing::ask;
+using testing::kLongEnough;
 
 struct Answer {
   std::string text;
@@ -32,18 +26,17 @@ struct Answer {
 };
 
 // Runs coroutines of a test against a node with the fake runner, and closes the node at the end.
-class NodeTest : public ::testing::Test {
+class NodeTest : public testing::LoopTest {
  public:
   void SetUp() override {
-    log::configure(log::Level::kOff, log::Format::kText, "test");
+    LoopTest::SetUp();
     options_.runner_command = {COHORT_FAKE_RUNNER};
     options_.restart.first_delay = milliseconds(1);
   }
 
   void run(net::Task<void> body) {
     if (!node_) make_node();
-    tasks_.spawn(run_and_close(std::move(body)));
-    loop_.run();
+    run_loop(run_and_close(std::move(body)));
   }
 
   void make_node() {
@@ -86,27 +79,14 @@ class NodeTest : public ::testing::Test {
     co_return placed;
   }
 
-  // Polls a condition on the loop: what the fake runner reports comes a moment later.
-  net::Task<bool> eventually(std::function<bool()> condition) {
-    net::Notification pause(loop_.get_executor());
-    const net::TimePoint deadline = net::Clock::now() + kLongEnough;
-    while (!condition()) {
-      if (net::Clock::now() > deadline) co_return false;
-      co_await pause.wait(net::Clock::now() + milliseconds(1));
-    }
-    co_return true;
-  }
-
   InstanceStatus only_instance() {
     const auto all = node_->instances();
     EXPECT_LE(all.size(), 1u);
     return all.empty() ? InstanceStatus{} : all[0];
   }
 
-  net::Loop loop_{1};
   NodeOptions options_;
   std::unique_ptr<Node> node_;
-  net::TaskGroup tasks_{loop_.get_executor()};
 };
 
 TEST_F(NodeTest, PlacesAModelOnDemandAndAnswers) {

@@ -1,19 +1,11 @@
 #include "node/remote_generation.h"
 
-#include <algorithm>
-
 namespace cohort::node {
 namespace {
 
 constexpr std::chrono::seconds kRequestTimeout{10};
 constexpr std::chrono::seconds kWriteTimeout{30};  // to a reader that is slow
 constexpr std::chrono::milliseconds kLookAfterPeer{500};
-
-template <class T>
-Result<T> parse(const std::string& text) {
-  COHORT_TRY(const Json json, parse_json(text));
-  return from_json<T>(json);
-}
 
 Error to_error(const runner::Failure& failure) {
   return {code_from_name(failure.code), failure.message};
@@ -52,18 +44,9 @@ void RemoteGeneration::abandon(const Error& error) {
 
 void RemoteGeneration::on_drained(Generation&) { drained_.notify_all(); }
 
-// As it came when it is new; else choice by choice, each from the tokens it has sent.
 net::Task<void> RemoteGeneration::run() {
-  const auto& choices = generation_->choices();
-  const bool is_new = std::none_of(choices.begin(), choices.end(),
-                                   [](const auto& choice) { return choice.started; });
-  if (is_new) {
-    tasks_.spawn(run_choices(generation_->request(), 0));
-  } else {
-    for (size_t i = 0; i < choices.size(); ++i) {
-      if (choices[i].finished) continue;
-      tasks_.spawn(run_choices(generation_->resumed(i), static_cast<int32_t>(i)));
-    }
+  for (Generation::Part& part : generation_->parts_left()) {
+    tasks_.spawn(run_choices(std::move(part.request), part.first_choice));
   }
   co_await tasks_.join();
   if (generation_ == nullptr) co_return;
@@ -91,7 +74,7 @@ net::Task<Result<void>> RemoteGeneration::relay(runner::GenerateRequest request,
     auto received = co_await stream->read(net::kNever);
     if (!received) co_return tl::unexpected(received.error());
     if (!*received) co_return fail(Code::kUnavailable, "the device that worked on it ended early");
-    COHORT_CO_TRY(auto reply, parse<RemoteDeltas>(**received));
+    COHORT_CO_TRY(auto reply, read_json<RemoteDeltas>(**received));
     if (generation_ == nullptr) co_return Result<void>{};
     for (runner::GenerateDelta& delta : reply.deltas) {
       delta.choice += first_choice;
@@ -156,7 +139,7 @@ net::Task<void> serve_generation(std::unique_ptr<mesh::Stream> stream,
                                      start) {
   auto first = co_await stream->read(net::Clock::now() + kRequestTimeout);
   if (!first || !*first) co_return;
-  auto request = parse<RemoteRequest>(**first);
+  auto request = read_json<RemoteRequest>(**first);
   auto generation = request ? start(request->instance, std::move(request->request))
                             : Result<std::unique_ptr<Generation>>(tl::unexpected(request.error()));
   if (!generation) {

@@ -9,6 +9,7 @@ import argparse
 import glob
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -99,7 +100,6 @@ def read_limits():
 
 def measure_at(rate, models, model, repeats, eventually, Device):
     with network.Network(2, rate) as lab, tempfile.TemporaryDirectory(prefix="cohort-lab-") as folder:
-        os.environ.setdefault("COHORT_LAB_CACHE", tempfile.mkdtemp(prefix="cohort-lab-cache-"))
         devices = [Device(PinnedNamespace(host, core), f"h{core}", folder, "--models-dir", models)
                    for core, host in enumerate(lab.hosts)]
         try:
@@ -152,7 +152,10 @@ def main():
     os.environ["COHORT_BINARY"] = os.path.abspath(os.environ["COHORT_BINARY"])
     from device import Device, eventually
 
-    with tempfile.TemporaryDirectory(prefix="cohort-shapes-") as models:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that hosts and folders are removed
+    with tempfile.TemporaryDirectory(prefix="cohort-shapes-") as models, \
+         tempfile.TemporaryDirectory(prefix="cohort-lab-cache-") as cache:
+        os.environ.setdefault("COHORT_LAB_CACHE", cache)
         subprocess.run([os.environ["COHORT_BINARY"], "bench", "--shape", arguments.shape, "--write",
                         f"{models}/{arguments.shape}"], check=True)
         results = []
