@@ -1,4 +1,5 @@
 // What the command line and the dashboard use. Scripts rely on these shapes: fields are added, never changed.
+#include <algorithm>
 #include <utility>
 
 #include "api/json_reply.h"
@@ -97,23 +98,16 @@ Json device_json(const node::DeviceStatus& device) {
 }
 
 Json placement_json(const cluster::Placement& placement, const cluster::Topology& topology) {
-  const auto device = [&](int index) -> const cluster::DeviceFacts& {
-    return topology.devices[static_cast<size_t>(index)];
-  };
+  const cluster::InstancePlan plan{.stages = cluster::stages_of(placement, topology)};
+  auto ranks = node::members_of(plan);
+  // In the order of layers, as the predicted bytes are.
+  std::stable_sort(ranks.begin(), ranks.end(),
+                   [](const auto& a, const auto& b) { return a.first_layer < b.first_layer; });
   Json members = Json::array(), memory = Json::object();
-  size_t next = 0;
-  for (const cluster::Stage& stage : placement.stages) {
-    for (const cluster::StageMember& member : stage.members) {
-      members.push_back({{"device", device(member.device).id},
-                         {"name", device(member.device).name},
-                         {"rank", next},
-                         {"first_layer", stage.first_layer},
-                         {"last_layer", stage.last_layer},
-                         {"fraction", member.fraction}});
-      if (next < placement.prediction.memory_bytes.size())
-        memory[device(member.device).id] = placement.prediction.memory_bytes[next];
-      ++next;
-    }
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    members.push_back(member_json(ranks[i]));
+    if (i < placement.prediction.memory_bytes.size())
+      memory[ranks[i].device] = placement.prediction.memory_bytes[i];
   }
   const cluster::Prediction& prediction = placement.prediction;
   return Json{

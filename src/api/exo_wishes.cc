@@ -107,24 +107,12 @@ Result<ExoAssignment> exo_assignment(const Json& instance) {
 
 node::InstanceStatus exo_preview(const std::string& model, const cluster::Placement& placement,
                                  const cluster::Topology& topology) {
-  cluster::InstancePlan plan;  // ranks as they would be
-  for (const cluster::Stage& stage : placement.stages) {
-    cluster::StagePlan& planned = plan.stages.emplace_back();
-    planned.first_layer = stage.first_layer;
-    planned.last_layer = stage.last_layer;
-    for (const cluster::StageMember& member : stage.members) {
-      const cluster::DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
-      planned.members.push_back({device.id, member.fraction, device.name});
-    }
-  }
+  const cluster::InstancePlan plan{.stages = cluster::stages_of(placement, topology)};
   node::InstanceStatus status{.model = model, .sharding = placement.sharding};
+  status.members = node::members_of(plan);  // ranks as they would be
   std::string split = model;
-  for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
-    const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
-    const cluster::MemberPlan& member = rank.member;
-    status.members.push_back({member.device, member.name, rank.rank, stage.first_layer,
-                              stage.last_layer, member.fraction});
-    split += fmt::format("/{}:{}-{}*{}", member.device, stage.first_layer, stage.last_layer,
+  for (const node::MemberStatus& member : status.members) {
+    split += fmt::format("/{}:{}-{}*{}", member.device, member.first_layer, member.last_layer,
                          member.fraction);
   }
   status.id = exo_id(split);

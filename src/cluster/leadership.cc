@@ -199,14 +199,7 @@ Result<InstancePlan> place_instance(std::string id, std::string model, const Mod
   instance.predicted = {best.prediction.time_to_first_token_s * 1e3,
                         best.prediction.decode_tokens_per_s,
                         best.prediction.throughput_tokens_per_s};
-  for (const Stage& stage : best.stages) {
-    StagePlan& out =
-        instance.stages.emplace_back(StagePlan{stage.first_layer, stage.last_layer, {}});
-    for (const StageMember& member : stage.members) {
-      const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
-      out.members.push_back({device.id, member.fraction, device.name});
-    }
-  }
+  instance.stages = stages_of(best, topology);
   return instance;
 }
 

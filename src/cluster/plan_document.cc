@@ -13,6 +13,18 @@ bool InstancePlan::involves(const DeviceId& device) const {
   });
 }
 
+std::vector<StagePlan> stages_of(const Placement& placement, const Topology& topology) {
+  std::vector<StagePlan> stages;
+  for (const Stage& stage : placement.stages) {
+    StagePlan& out = stages.emplace_back(StagePlan{stage.first_layer, stage.last_layer, {}});
+    for (const StageMember& member : stage.members) {
+      const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
+      out.members.push_back({device.id, member.fraction, device.name});
+    }
+  }
+  return stages;
+}
+
 std::vector<RankPlan> ranks_of(const InstancePlan& instance) {
   std::vector<RankPlan> ranks;
   const auto add_stage = [&](size_t index) {

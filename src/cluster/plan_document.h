@@ -108,6 +108,8 @@ struct InstancePlan {
   bool involves(const DeviceId& device) const;
 };
 
+std::vector<StagePlan> stages_of(const Placement& placement, const Topology& topology);
+
 // A rank of an instance. Rank 0 is the first of the last stage, which drives the others and has the logits at hand; the
 // rest of its stage follows, then the stages from the first one.
 struct RankPlan {

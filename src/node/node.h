@@ -72,6 +72,8 @@ struct InstanceStatus {
   cluster::ShardDocument shard;  // of rank 0: sizes, counters, speed
 };
 
+std::vector<MemberStatus> members_of(const cluster::InstancePlan& plan);  // by rank
+
 struct DeviceStatus {
   cluster::DeviceDocument facts;
   std::string state;  // alive | suspect | dead

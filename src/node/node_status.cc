@@ -56,6 +56,16 @@ bool Node::busy() const {
   return false;
 }
 
+std::vector<MemberStatus> members_of(const cluster::InstancePlan& plan) {
+  std::vector<MemberStatus> members;
+  for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
+    const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
+    members.push_back({rank.member.device, rank.member.name, rank.rank, stage.first_layer,
+                       stage.last_layer, rank.member.fraction});
+  }
+  return members;
+}
+
 InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
   InstanceStatus status{.id = plan.id,
                         .model = plan.model,
@@ -64,11 +74,7 @@ InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
                         .why = plan.reason,
                         .predicted = plan.predicted,
                         .heals = plan.heals};
-  for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
-    const cluster::StagePlan& stage = plan.stages[static_cast<size_t>(rank.stage)];
-    status.members.push_back({rank.member.device, rank.member.name, rank.rank, stage.first_layer,
-                              stage.last_layer, rank.member.fraction});
-  }
+  status.members = members_of(plan);
   if (plan.failed) {
     status.state = "failed";
     status.reason = plan.reason;

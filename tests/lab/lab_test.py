@@ -135,6 +135,8 @@ class Sharding(LabTest):
         expected = devices[0].complete("demo", 60).rest()
         self.assertEqual(alone["sharding"], "single")
         devices[0].end("demo")
+        planned = devices[0].plan("demo", sharding="pipeline", devices=2)[0]["members"]
+        self.assertEqual([member["rank"] for member in planned], [1, 0], "in the order of layers; rank 0 has the last ones")
         uneven = [{"device": "h3", "first_layer": 0, "last_layer": 1}, {"device": "h1", "first_layer": 1, "last_layer": 4}]
         for wishes in ({"sharding": "pipeline", "devices": 2}, {"sharding": "pipeline", "devices": 3},
                        {"sharding": "pipeline", "devices": 4}, {"sharding": "tensor", "devices": 2},
