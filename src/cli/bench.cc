@@ -276,7 +276,7 @@ int bench(const Common& common, const StoreOptions& store, const BenchOptions& o
   const Result<Json> results = bench_or_fail(store, options);
   if (!results) return report(results.error());
   if (common.json) {
-    fmt::print("{}\n", results->dump(2));
+    print_json(*results);
   } else {
     fmt::print("{}: {}, {} prompt tokens, {} generated, medians of {} runs\n",
                (*results)[0]["model"].get<std::string>(), (*results)[0]["cpu"].get<std::string>(),

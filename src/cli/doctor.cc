@@ -100,7 +100,7 @@ const char* name_of(State state) {
   return "";
 }
 
-void print_json(const Findings& findings) {
+Json to_json(const Findings& findings) {
   Json all = Json::array();
   for (const Finding& finding : findings) {
     all.push_back({{"check", finding.check},
@@ -108,7 +108,7 @@ void print_json(const Findings& findings) {
                    {"seen", finding.seen},
                    {"remedy", finding.remedy.empty() ? Json(nullptr) : Json(finding.remedy)}});
   }
-  fmt::print("{}\n", all.dump(2, ' ', false, Json::error_handler_t::replace));
+  return all;
 }
 
 const char* colour_of(State state) {
@@ -141,7 +141,11 @@ int doctor(const Common& common, const StoreOptions& store) {
   findings.push_back(examine_secret());
   examine_machine(open_store(store).data_dir(), findings);
   examine_network(is_up, findings);
-  common.json ? print_json(findings) : print_lines(findings);
+  if (common.json) {
+    print_json(to_json(findings));
+  } else {
+    print_lines(findings);
+  }
   const bool failed = std::any_of(findings.begin(), findings.end(), [](const Finding& finding) {
     return finding.state == State::kFailed;
   });

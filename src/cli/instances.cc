@@ -41,11 +41,6 @@ std::string joined(const Json& array) {
   return text.empty() ? "-" : text;
 }
 
-int print_json(const Json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, Json::error_handler_t::replace));
-  return kExitFine;
-}
-
 std::string short_id(const std::string& id) { return id.substr(0, 12); }
 
 void print_links(const Json& devices) {

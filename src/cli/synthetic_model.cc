@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include "base/files.h"
 #include "base/bytes.h"
 #include "base/json.h"
 #include "cli/cache_folder.h"
@@ -209,7 +210,7 @@ void write_weights(const Plan& plan, std::ostream& out) {
   }
 }
 
-Result<void> write_file(const Plan& plan, const fs::path& path) {
+Result<void> write_weights_file(const Plan& plan, const fs::path& path) {
   std::ofstream file(path, std::ios::binary);
   write_weights(plan, file);
   file.close();
@@ -259,12 +260,12 @@ Result<void> write_synthetic_model(const ModelShape& shape, const fs::path& fold
   COHORT_TRY_VOID(hub::check_free_space(folder, size_bytes));
   const fs::path weights = folder / "model.safetensors";
   const fs::path partial = fmt::format("{}.{}", weights.string(), ::getpid());
-  if (const Result<void> written = write_file(plan, partial); !written) {
+  if (const Result<void> written = write_weights_file(plan, partial); !written) {
     fs::remove(partial, error);
     return written;
   }
-  std::ofstream(folder / "config.json") << config_of(shape).dump(2) << "\n";
-  std::ofstream(folder / "tokenizer.json") << tokenizer_of(shape);
+  COHORT_TRY_VOID(write_file(folder / "config.json", config_of(shape).dump(2) + "\n"));
+  COHORT_TRY_VOID(write_file(folder / "tokenizer.json", tokenizer_of(shape)));
   fs::rename(partial, weights, error);
   if (error) return fail(Code::kUnavailable, "{}: {}", weights.string(), error.message());
   return {};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/json.h"
 #include "base/bytes.h"
 
 namespace cohort::cli {
@@ -129,6 +130,11 @@ void Progress::update_count(int64_t done, int64_t total, std::string_view unit) 
 void Progress::finish() {
   if (shown_ && terminal_) fmt::print(stderr, "\n");
   shown_ = false;
+}
+
+int print_json(const Json& value) {
+  fmt::print("{}\n", value.dump(2, ' ', false, Json::error_handler_t::replace));
+  return kExitFine;
 }
 
 int report(const Error& error) {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "base/result.h"
 
 namespace cohort::cli {
@@ -53,6 +55,9 @@ class Progress {
   uint64_t first_bytes_ = 0;
   bool have_first_ = false;
 };
+
+// Prints it indented on stdout. Returns kExitFine.
+int print_json(const nlohmann::ordered_json& value);
 
 // Prints "cohort: <message>" on stderr, in one line, and returns the exit code for it.
 int report(const Error& error);

@@ -239,10 +239,7 @@ class Screen {
 int show_once(ApiClient& client, bool json) {
   const Result<Json> fetched = fetch(client);
   if (!fetched) return report(fetched.error());
-  if (json) {
-    fmt::print("{}\n", fetched->dump(2, ' ', false, Json::error_handler_t::replace));
-    return kExitFine;
-  }
+  if (json) return print_json(*fetched);
   const Result<View> view = from_json<View>(*fetched);
   if (!view) return report(view.error());
   fmt::print("{}", frame(*view, wants_colour(1)));
