@@ -1,7 +1,7 @@
 # Short names for what the presets and scripts do. Everything works without make as well; see CONTRIBUTING.md.
 PREFIX ?= /usr/local
 
-.PHONY: build demo test install lint tidy asan tsan bench measure clean
+.PHONY: build demo test install lint tidy asan tsan bench bench-check measure clean
 
 build:
 	tools/setup.sh
@@ -44,8 +44,13 @@ tsan:
 measure: build
 	bench/device/measure.py
 
+# The tables of docs/performance.md; PEERS="--peer-llama-bench PATH --peer-dllama PATH" measures other engines beside us.
 bench: build
-	build/release/cohort bench demo
+	bench/report/report.py --write $(PEERS)
+
+# The quick rows beside the stored ratios: a report, which no figure makes fail.
+bench-check: build
+	bench/report/report.py --check --rounds 1
 
 clean:
 	rm -rf build
