@@ -1,4 +1,5 @@
-// One model over several runners in this process, each a thread with a daemon's socket, linked over loopback TCP.
+// One model over several runners in this process, each a thread with a daemon's socket, linked by shared memory or over
+// loopback TCP.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -17,6 +18,7 @@ using testing::Daemon;
 using testing::kLantern;
 
 constexpr int32_t kDemoLayers = 4;
+constexpr int32_t kNobody = -1;
 
 GroupLayout layout_of(std::string_view sharding, int32_t ranks,
                       std::vector<double> fractions = {}) {
@@ -34,11 +36,13 @@ LoadCommand exact_demo() {
 // All ranks of one model, and the daemons that start them.
 class Instance {
  public:
-  // The command of each rank, less its place.
-  Instance(GroupLayout layout, std::vector<LoadCommand> commands) : layout_(std::move(layout)) {
+  // The command of each rank, less its place. The `distant` one stands for one on another host: it shares no memory.
+  Instance(GroupLayout layout, std::vector<LoadCommand> commands, int32_t distant = kNobody)
+      : layout_(std::move(layout)) {
     for (int32_t r = 0; r < rank_count(layout_); ++r) {
       LoadCommand& command = commands[static_cast<size_t>(r)];
       command.group = layout_;
+      if (r == distant) command.group->transport = "tcp";
       command.rank = r;
       daemons_.push_back(std::make_unique<Daemon>());
       daemons_.back()->send(FrameType::kLoad, command);
@@ -46,9 +50,10 @@ class Instance {
     for (auto& daemon : daemons_) ports_.push_back(listening(*daemon));
   }
 
-  explicit Instance(const GroupLayout& layout)
+  explicit Instance(const GroupLayout& layout, int32_t distant = kNobody)
       : Instance(layout,
-                 std::vector<LoadCommand>(static_cast<size_t>(rank_count(layout)), exact_demo())) {}
+                 std::vector<LoadCommand>(static_cast<size_t>(rank_count(layout)), exact_demo()),
+                 distant) {}
 
   void connect() {
     for (int32_t r = 0; r < size(); ++r) rank(r).send(FrameType::kConnect, connect_command(r));
@@ -92,6 +97,17 @@ class Instance {
 struct Cut {
   const char* name;
   GroupLayout layout;
+  std::string transport = "auto";
+  int32_t distant = kNobody;
+
+  GroupLayout linked_layout() const {
+    GroupLayout linked = layout;
+    linked.transport = transport;
+    return linked;
+  }
+  std::string transport_between(int32_t a, int32_t b) const {
+    return transport == "tcp" || a == distant || b == distant ? "tcp" : "shm";
+  }
 };
 
 class GroupOf : public ::testing::TestWithParam<Cut> {};
@@ -125,10 +141,14 @@ std::vector<std::vector<int32_t>> answers_of_one() {
 
 TEST_P(GroupOf, RanksAnswerAsOneDeviceDoes) {
   static const std::vector<std::vector<int32_t>> wanted = answers_of_one();
-  Instance instance(GetParam().layout);
+  Instance instance(GetParam().linked_layout(), GetParam().distant);
   instance.connect();
   const auto infos = instance.ready();
-  for (const ReadyInfo& info : infos) {
+  for (int32_t r = 0; r < instance.size(); ++r) {
+    const ReadyInfo& info = infos[static_cast<size_t>(r)];
+    EXPECT_EQ(info.links.size(), infos.size() - 1);
+    for (const RankLink& link : info.links)
+      EXPECT_EQ(link.transport, GetParam().transport_between(r, link.rank)) << r << link.rank;
     EXPECT_GT(info.weight_bytes, 0u);
     EXPECT_GT(info.kv_bytes, 0u);
     EXPECT_EQ(info.context_length, 1024);
@@ -159,6 +179,10 @@ INSTANTIATE_TEST_SUITE_P(
         Cut{"tensor_2_uneven", layout_of("tensor", 2, {0.3, 0.7})},
         Cut{"pipeline_2", layout_of("pipeline", 2)}, Cut{"pipeline_3", layout_of("pipeline", 3)},
         Cut{"pipeline_2_of_tensor_2", layout_of("pipeline+tensor", 4)},
+        Cut{"tensor_2_over_tcp", layout_of("tensor", 2), "tcp"},
+        Cut{"tensor_2_by_shm", layout_of("tensor", 2), "shm"},
+        Cut{"tensor_3_one_distant", layout_of("tensor", 3), "auto", 0},
+        Cut{"pipeline_2_of_tensor_2_over_tcp", layout_of("pipeline+tensor", 4), "tcp"},
         Cut{"one_then_two", {.stages = {{0, 1, {2}, {1.0}}, {1, 4, {0, 1}, {0.5, 0.5}}}}},
         Cut{"two_then_one", {.stages = {{0, 2, {2, 1}, {0.6, 0.4}}, {2, 4, {0}, {1.0}}}}}),
     [](const auto& test) { return test.param.name; });
@@ -193,7 +217,7 @@ GenerateRequest endless(uint64_t id) {
 class GroupThatBreaks : public ::testing::TestWithParam<Cut> {};
 
 TEST_P(GroupThatBreaks, InTheMiddleOfAnAnswerEveryRankNamesTheLostOneAndNoRequestFails) {
-  Instance instance(GetParam().layout);
+  Instance instance(GetParam().linked_layout(), GetParam().distant);
   instance.start();
   instance.rank(0).send(FrameType::kGenerate, endless(1));
   instance.rank(0).read_delta();
@@ -203,7 +227,7 @@ TEST_P(GroupThatBreaks, InTheMiddleOfAnAnswerEveryRankNamesTheLostOneAndNoReques
 }
 
 TEST_P(GroupThatBreaks, WhileNothingRunsEveryRankNoticesToo) {
-  Instance instance(GetParam().layout);
+  Instance instance(GetParam().linked_layout(), GetParam().distant);
   instance.start();
   EXPECT_EQ(instance.rank(1).exit_code(), 0);
   expect_lost(instance.rank(0), "rank 1 (host1)");
@@ -212,7 +236,7 @@ TEST_P(GroupThatBreaks, WhileNothingRunsEveryRankNoticesToo) {
 
 TEST_P(GroupThatBreaks, WhenTheDaemonOfRank0GoesTheOthersEndInGoodOrder) {
   for (const bool busy : {false, true}) {
-    Instance instance(GetParam().layout);
+    Instance instance(GetParam().linked_layout(), GetParam().distant);
     instance.start();
     if (busy) {
       instance.rank(0).send(FrameType::kGenerate, endless(1));
@@ -227,9 +251,29 @@ TEST_P(GroupThatBreaks, WhenTheDaemonOfRank0GoesTheOthersEndInGoodOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Several, GroupThatBreaks,
-                         ::testing::Values(Cut{"tensor", layout_of("tensor", 3)},
-                                           Cut{"pipeline", layout_of("pipeline", 3)}),
+                         ::testing::Values(Cut{"tensor_shm", layout_of("tensor", 3), "shm"},
+                                           Cut{"pipeline_shm", layout_of("pipeline", 3), "shm"},
+                                           Cut{"tensor_tcp", layout_of("tensor", 3), "tcp"},
+                                           Cut{"pipeline_tcp", layout_of("pipeline", 3), "tcp"},
+                                           Cut{"mixed", layout_of("tensor", 3), "auto", 2}),
                          [](const auto& test) { return test.param.name; });
+
+TEST(Group, ATransportThatAPairCannotHaveIsRefusedByAllWhoWishedIt) {
+  GroupLayout layout = layout_of("tensor", 2);
+  layout.transport = "shm";
+  Instance instance(layout, /*distant=*/1);
+  instance.connect();
+  const Failure failure = last_words(instance.rank(0));
+  EXPECT_EQ(failure.code, "invalid_argument");
+  EXPECT_NE(failure.message.find("rank 1 (host1): not linked by shm"), std::string::npos)
+      << failure.message;
+  layout.transport = "pigeon";
+  Daemon daemon;
+  LoadCommand command = exact_demo();
+  command.group = layout;
+  daemon.send(FrameType::kLoad, command);
+  EXPECT_NE(last_words(daemon).message.find("'pigeon'"), std::string::npos);
+}
 
 TEST(Group, AStrangerAtThePortIsIgnored) {
   Instance instance(layout_of("tensor", 2));

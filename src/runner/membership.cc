@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "transport/connect.h"
+#include "transport/transports.h"
 
 namespace cohort::runner {
 namespace {
@@ -60,6 +62,16 @@ transport::Deadline deadline_of(const ConnectCommand& connect) {
       static_cast<int64_t>(std::clamp(seconds, 0.0, kMaxConnectSeconds) * 1e3)));
 }
 
+std::vector<RankLink> describe(const std::vector<std::unique_ptr<transport::Link>>& links) {
+  std::vector<RankLink> described;
+  for (size_t rank = 0; rank < links.size(); ++rank) {
+    if (!links[rank]) continue;
+    described.push_back({static_cast<int32_t>(rank), std::string(links[rank]->transport())});
+    log::info("{}: linked by {}", links[rank]->peer(), links[rank]->transport());
+  }
+  return described;
+}
+
 }  // namespace
 
 Membership alone() {
@@ -70,6 +82,7 @@ Membership alone() {
 Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
                               const HangupWatch& watch) {
   COHORT_TRY(const Placement placement, place_rank(*command.group, command.rank));
+  COHORT_TRY_VOID(transport::check_transport(command.group->transport));
   COHORT_TRY(transport::UniqueFd listener, transport::listen_anywhere());
   COHORT_TRY(const transport::SocketAddress address, transport::local_address(listener));
   COHORT_TRY_VOID(socket.send(FrameType::kListening, Listening{.port = address.port}));
@@ -81,9 +94,12 @@ Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
                                                   {.rank = command.rank,
                                                    .instance = connect.instance,
                                                    .secret = key,
+                                                   .transport = command.group->transport,
                                                    .deadline = deadline_of(connect)}));
   const transport::GroupOptions options{.wire = placement.wire, .cancel = &watch.flag()};
-  return Membership{placement, transport::make_group(command.rank, std::move(links), options)};
+  std::vector<RankLink> described = describe(links);
+  return Membership{placement, transport::make_group(command.rank, std::move(links), options),
+                    std::move(described)};
 }
 
 }  // namespace cohort::runner

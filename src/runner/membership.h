@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "runner/frame_socket.h"
@@ -15,6 +16,7 @@ namespace cohort::runner {
 struct Membership {
   Placement placement;
   std::unique_ptr<transport::Group> group;  // of all ranks
+  std::vector<RankLink> links;              // to each other rank
 };
 
 Membership alone();

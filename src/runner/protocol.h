@@ -49,11 +49,13 @@ struct StageLayout {
 struct GroupLayout {
   std::vector<StageLayout> stages;  // in the order of layers, all of them
   std::string wire = "f32";         // of values between ranks: f32 | bf16 | q8
+  std::string transport = "auto";   // of every pair: the best there is | tcp | shm
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("stages", stages);
     visit("wire", wire);
+    visit("transport", transport);
   }
 };
 
@@ -66,7 +68,7 @@ struct LoadCommand {
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's
   int32_t threads = 0;               // 0: one a physical core
   std::string kv_type = "f16";       // f32 | f16 | bf16 | q8
-  std::string math = "fast";         // f32 | fast
+  std::string math = "fast";         // f32 | fast | int8
   std::optional<GroupLayout> group;  // none: the whole model is here
   int32_t rank = 0;                  // ours, with a group
 
@@ -133,14 +135,27 @@ struct LoadProgress {
   }
 };
 
+// What this rank is linked to another by.
+struct RankLink {
+  int32_t rank = 0;  // the other
+  std::string transport;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("rank", rank);
+    visit("transport", transport);
+  }
+};
+
 struct ReadyInfo {
   std::string architecture;
   std::string backend;  // "cpu: AVX-512 VNNI BF16, 2 threads"
   int32_t context_length = 0;
   uint64_t weight_bytes = 0, kv_bytes = 0, rss_bytes = 0;
   double load_seconds = 0;
+  std::vector<RankLink> links;
   template <class Visitor>
   void fields(Visitor& visit) {
+    visit("links", links);
     visit("architecture", architecture);
     visit("backend", backend);
     visit("context_length", context_length);

@@ -47,7 +47,8 @@ Result<LoadedModel> load(FrameSocket& socket, const LoadCommand& command,
   return model;
 }
 
-ReadyInfo ready_info(const LoadedModel& model, double load_seconds) {
+ReadyInfo ready_info(const LoadedModel& model, double load_seconds,
+                     const std::vector<RankLink>& links) {
   const backend::BackendInfo info = model.backend->info();
   return {.architecture = model.model->info().model_type,
           .backend = fmt::format("{}: {}", info.name, info.detail),
@@ -55,7 +56,8 @@ ReadyInfo ready_info(const LoadedModel& model, double load_seconds) {
           .weight_bytes = info.weight_bytes,
           .kv_bytes = info.kv_bytes,
           .rss_bytes = resident_bytes(),
-          .load_seconds = load_seconds};
+          .load_seconds = load_seconds,
+          .links = links};
 }
 
 // Loads this rank's part, and with the others' answers requests until the end.
@@ -68,7 +70,7 @@ Result<void> serve(FrameSocket& socket, const LoadCommand& command, const Member
   COHORT_TRY_VOID(member.group->barrier(transport::Deadline::after(kStepLimit)));
 
   Rank rank(*model.backend, *model.model, *member.group, member.placement);
-  if (!socket.send(FrameType::kReady, ready_info(model, load_seconds))) return {};
+  if (!socket.send(FrameType::kReady, ready_info(model, load_seconds, member.links))) return {};
   if (member.placement.rank == 0) {
     Service(socket, command, model, rank).run();
     return {};

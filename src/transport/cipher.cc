@@ -1,5 +1,6 @@
 #include "transport/cipher.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
@@ -38,6 +39,10 @@ Result<LinkKey> derive_key(const LinkKey& secret, std::span<const std::byte> con
     return fail(Code::kInternal, "HMAC-SHA256 failed");
   }
   return key;
+}
+
+bool same_key(const LinkKey& a, const LinkKey& b) {
+  return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 Result<void> fill_random(std::span<std::byte> out) {

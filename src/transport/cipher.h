@@ -17,6 +17,8 @@ using LinkKey = std::array<std::byte, 32>;
 // HMAC-SHA256(secret, context): a fresh key for each context. kInternal when the library fails.
 Result<LinkKey> derive_key(const LinkKey& secret, std::span<const std::byte> context);
 
+bool same_key(const LinkKey& a, const LinkKey& b);  // in a time that tells nothing
+
 Result<void> fill_random(std::span<std::byte> out);  // from the system's generator
 
 class Cipher {

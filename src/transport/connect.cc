@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "transport/tcp.h"
+#include "transport/transports.h"
 
 namespace cohort::transport {
 namespace {
@@ -18,12 +18,23 @@ namespace {
 using Links = std::vector<std::unique_ptr<Link>>;
 
 constexpr std::chrono::milliseconds kHelloLimit{3000};  // for who has connected to say who it is
+constexpr std::chrono::hours kNoLimit{24};              // but the deadline of all
 constexpr std::chrono::milliseconds kBetweenLooks{10};  // at whether all have come
 constexpr size_t kMaxGuests = 64;                       // shaking hands at once
 
 std::string name_of(const RankPeer& peer) {
   return peer.name.empty() ? fmt::format("rank {}", peer.rank)
                            : fmt::format("rank {} ({})", peer.rank, peer.name);
+}
+
+HandshakeOptions handshake_of(const ConnectOptions& options, int peer_rank,
+                              std::chrono::milliseconds limit) {
+  return {.rank = options.rank,
+          .peer_rank = peer_rank,
+          .instance = options.instance,
+          .secret = options.secret,
+          .offers = offers_for(options.transport),
+          .deadline = Deadline::after(options.deadline.left(limit))};
 }
 
 // Takes the ranks below ours. Each guest shakes hands on a thread of its own, so that one who says nothing holds up
@@ -37,6 +48,7 @@ class Reception {
   // The links of `expected`, in its order.
   Result<Links> take_all(const UniqueFd& listener) {
     while (!complete()) {
+      if (auto failed = failure()) return tl::unexpected(std::move(*failed));
       if (options_.deadline.passed()) {
         return fail(Code::kTimeout, "{} did not connect in time", missing());
       }
@@ -67,33 +79,38 @@ class Reception {
     Guest& guest = guests_.emplace_back();
     guest.handle = UniqueFd(dup(socket.get()));
     guest.thread = std::thread([this, &guest, moved = std::move(socket)]() mutable {
-      auto link = shake_hands_with(std::move(moved));
+      const HandshakeOptions handshake = handshake_of(options_, kAnyRank, kHelloLimit);
+      auto met = meet(std::move(moved), handshake);
+      if (met) {
+        settle(std::move(*met), handshake);
+      } else {
+        log::warn("a stranger at the port of rank {} is turned away: {}", options_.rank,
+                  met.error().message);
+      }
       const std::lock_guard lock(mutex_);
       guest.done = true;
-      if (link) return keep(std::move(*link));
-      log::warn("a stranger at the port of rank {} is turned away: {}", options_.rank,
-                link.error().message);
     });
   }
 
-  struct Arrival {
-    size_t index = 0;  // in expected_
-    std::unique_ptr<Link> link;
-  };
+  Result<OpenedLink> meet(UniqueFd socket, const HandshakeOptions& handshake) const {
+    COHORT_TRY(OpenedLink met, open_tcp_link_to_any(std::move(socket), handshake, [this](int rank) {
+                 return name_of_rank(rank);
+               }));
+    if (std::ranges::find(expected_, met.peer_rank, &RankPeer::rank) != expected_.end()) return met;
+    return fail(Code::kInvalidArgument, "rank {} does not dial this one", met.peer_rank);
+  }
 
-  Result<Arrival> shake_hands_with(UniqueFd socket) const {
-    const HandshakeOptions handshake{
-        .rank = options_.rank,
-        .instance = options_.instance,
-        .secret = options_.secret,
-        .deadline = Deadline::after(options_.deadline.left(kHelloLimit))};
-    COHORT_TRY(OpenedLink opened,
-               open_tcp_link_to_any(std::move(socket), handshake,
-                                    [this](int rank) { return name_of_rank(rank); }));
-    for (size_t i = 0; i < expected_.size(); ++i) {
-      if (expected_[i].rank == opened.peer_rank) return Arrival{i, std::move(opened.link)};
+  // With one of ours, by its key.
+  void settle(OpenedLink met, const HandshakeOptions& handshake) {
+    const auto index = static_cast<size_t>(
+        std::ranges::find(expected_, met.peer_rank, &RankPeer::rank) - expected_.begin());
+    auto link = settle_link(std::move(met), handshake, options_.transport, /*dialled=*/false);
+    const std::lock_guard lock(mutex_);
+    if (!link) {
+      if (!failure_) failure_ = link.error();
+    } else if (!links_[index]) {
+      links_[index] = std::move(*link);
     }
-    return fail(Code::kInvalidArgument, "rank {} does not dial this one", opened.peer_rank);
   }
 
   std::string name_of_rank(int rank) const {
@@ -101,8 +118,9 @@ class Reception {
     return peer == expected_.end() ? fmt::format("rank {}", rank) : name_of(*peer);
   }
 
-  void keep(Arrival arrival) {
-    if (!links_[arrival.index]) links_[arrival.index] = std::move(arrival.link);
+  std::optional<Error> failure() {
+    const std::lock_guard lock(mutex_);
+    return failure_;
   }
 
   bool complete() {
@@ -145,19 +163,19 @@ class Reception {
   const ConnectOptions& options_;
   std::mutex mutex_;
   Links links_;  // guarded by mutex_
+  std::optional<Error>
+      failure_;  // of a pair that cannot be linked as was wished; guarded by mutex_
   std::list<Guest> guests_;
 };
 
 Result<std::unique_ptr<Link>> dial(const RankPeer& peer, const ConnectOptions& options) {
+  const std::string name = name_of(peer);
   auto socket = connect_tcp(peer.address, options.deadline);
-  if (!socket) return fail_in(name_of(peer), std::move(socket).error());
-  return open_tcp_link(std::move(*socket),
-                       {.rank = options.rank,
-                        .peer_rank = peer.rank,
-                        .instance = options.instance,
-                        .secret = options.secret,
-                        .deadline = options.deadline},
-                       name_of(peer));
+  if (!socket) return fail_in(name, std::move(socket).error());
+  HandshakeOptions handshake = handshake_of(options, peer.rank, kNoLimit);
+  auto met = open_tcp_link_to_any(std::move(*socket), handshake, [&name](int) { return name; });
+  if (!met) return fail_in(name, std::move(met).error());
+  return settle_link(std::move(*met), handshake, options.transport, /*dialled=*/true);
 }
 
 }  // namespace

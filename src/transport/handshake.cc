@@ -23,6 +23,7 @@ Result<Hello> make_hello(const HandshakeOptions& options) {
   store(hello.data() + 12, static_cast<uint32_t>(options.secret.has_value()));
   store(hello.data() + 16, options.instance);
   store(hello.data() + 24, static_cast<uint32_t>(options.rank));
+  store(hello.data() + 28, options.offers);
   COHORT_TRY_VOID(fill_random(std::span(hello).subspan(32)));
   return hello;
 }
@@ -70,10 +71,24 @@ Result<Greeting> shake_hands(const UniqueFd& socket, const HandshakeOptions& opt
   COHORT_TRY_VOID(read_fully(socket, theirs, options.deadline));
   Greeting greeting;
   COHORT_TRY(greeting.peer_rank, check_hello(theirs, options));
+  greeting.peer_offers = load<uint32_t>(theirs.data() + 28);
   if (!options.secret) return greeting;
   COHORT_TRY(greeting.send_key, direction_key(*options.secret, ours, theirs));
   COHORT_TRY(greeting.receive_key, direction_key(*options.secret, theirs, ours));
   return greeting;
+}
+
+Result<void> prove_keys(const UniqueFd& socket, const Greeting& greeting, Deadline deadline) {
+  if (!greeting.send_key) return {};
+  constexpr std::string_view kLabel = "cohort link proof 1";
+  const auto label = std::as_bytes(std::span(kLabel));
+  COHORT_TRY(const LinkKey ours, derive_key(*greeting.send_key, label));
+  COHORT_TRY(const LinkKey expected, derive_key(*greeting.receive_key, label));
+  COHORT_TRY_VOID(write_fully(socket, ours, deadline));
+  LinkKey theirs;
+  COHORT_TRY_VOID(read_fully(socket, theirs, deadline));
+  if (same_key(theirs, expected)) return {};
+  return fail(Code::kUnauthorized, "it holds another secret");
 }
 
 }  // namespace cohort::transport

@@ -14,6 +14,7 @@ std::string_view kind_name(Kind kind) {
     case Kind::kKeyProof: return "key proof";
     case Kind::kLeave: return "leave";
     case Kind::kAbort: return "abort";
+    case Kind::kAgree: return "agree";
   }
   return "unknown";
 }
@@ -38,7 +39,7 @@ Result<Header> read_header(std::span<const std::byte, Header::kBytes> bytes, uin
                 expected);
   }
   const bool known =
-      kind >= static_cast<uint16_t>(Kind::kAllSum) && kind <= static_cast<uint16_t>(Kind::kAbort);
+      kind >= static_cast<uint16_t>(Kind::kAllSum) && kind <= static_cast<uint16_t>(Kind::kAgree);
   if (!known || load<uint16_t>(bytes.data() + 22) != 0) {
     return fail(Code::kDataLoss, "{}: message {} is of an unknown kind", peer, header.sequence);
   }

@@ -27,7 +27,8 @@ enum class Kind : uint16_t {
   kBarrier,
   kKeyProof,
   kLeave,
-  kAbort
+  kAbort,
+  kAgree
 };
 
 std::string_view kind_name(Kind kind);

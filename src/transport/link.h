@@ -42,7 +42,8 @@ class Link {
  public:
   virtual ~Link() = default;  // tells the peer that it leaves, unless it failed before
 
-  virtual const std::string& peer() const = 0;  // for messages: "rank 2 (studio)"
+  virtual const std::string& peer() const = 0;     // for messages: "rank 2 (studio)"
+  virtual std::string_view transport() const = 0;  // "tcp", "shm"
 
   // True once all of the message has been handed over. False: no room for all of it now; call again with the same
   // message, whose bytes must not change until then.

@@ -73,6 +73,7 @@ class ShmLink final : public Link {
   }
 
   const std::string& peer() const override { return name_; }
+  std::string_view transport() const override { return "shm"; }
   Result<bool> try_send(const OutMessage& message) override;
   Result<std::optional<InMessage>> try_receive() override;
   void release() override;

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <memory>
 
+#include "base/local_address.h"
+
 namespace cohort::transport {
 namespace {
 
@@ -97,12 +99,11 @@ Result<SocketAddress> local_address(const UniqueFd& socket) {
   return SocketAddress{host, static_cast<uint16_t>(std::stoi(port))};
 }
 
-Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline) {
+Result<UniqueFd> accept_local(const UniqueFd& listener, Deadline deadline) {
   while (true) {
     UniqueFd socket(accept(listener.get(), nullptr, nullptr));
     if (socket) {
       tune_socket(socket.get());
-      tune_tcp_socket(socket.get());
       return socket;
     }
     if (!would_block() && errno != EINTR && errno != ECONNABORTED) {
@@ -110,6 +111,12 @@ Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline) {
     }
     COHORT_TRY_VOID(wait_for(listener.get(), POLLIN, deadline));
   }
+}
+
+Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline) {
+  COHORT_TRY(UniqueFd socket, accept_local(listener, deadline));
+  tune_tcp_socket(socket.get());
+  return socket;
 }
 
 Result<UniqueFd> connect_tcp(const SocketAddress& address, Deadline deadline) {
@@ -128,6 +135,25 @@ Result<UniqueFd> connect_tcp(const SocketAddress& address, Deadline deadline) {
     }
     poll(nullptr, 0, kRetryMs);
   }
+}
+
+Result<UniqueFd> listen_local(const std::string& name) {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  if (!socket) return fail(Code::kInternal, "socket: {}", strerror(errno));
+  tune_socket(socket.get());
+  const LocalAddress address = local_socket_address(name);
+  if (bind(socket.get(), address.get(), address.size) != 0 || listen(socket.get(), kBacklog) != 0)
+    return fail(Code::kUnavailable, "cannot listen on a local socket: {}", strerror(errno));
+  return socket;
+}
+
+Result<UniqueFd> connect_local(const std::string& name) {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  if (!socket) return fail(Code::kInternal, "socket: {}", strerror(errno));
+  tune_socket(socket.get());
+  const LocalAddress address = local_socket_address(name);
+  if (connect(socket.get(), address.get(), address.size) == 0) return socket;
+  return fail(Code::kUnavailable, "nobody listens there: {}", strerror(errno));
 }
 
 Result<std::pair<UniqueFd, UniqueFd>> tcp_pair() {

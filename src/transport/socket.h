@@ -25,6 +25,12 @@ Result<UniqueFd> accept_tcp(const UniqueFd& listener, Deadline deadline);
 // Tries again while nobody listens there yet, until the deadline.
 Result<UniqueFd> connect_tcp(const SocketAddress& address, Deadline deadline);
 
+// Unix sockets under a random name (base/local_address.h). connect_local does not wait: kUnavailable when nobody on this
+// host listens under the name.
+Result<UniqueFd> listen_local(const std::string& name);
+Result<UniqueFd> accept_local(const UniqueFd& listener, Deadline deadline);
+Result<UniqueFd> connect_local(const std::string& name);
+
 // Both ends of one connection inside this process (or for a child made by fork).
 Result<std::pair<UniqueFd, UniqueFd>> tcp_pair();
 Result<std::pair<UniqueFd, UniqueFd>> unix_pair();

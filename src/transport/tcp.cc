@@ -34,6 +34,7 @@ class TcpLink final : public Link {
   }
 
   const std::string& peer() const override { return name_; }
+  std::string_view transport() const override { return "tcp"; }
   Result<bool> try_send(const OutMessage& message) override;
   Result<std::optional<InMessage>> try_receive() override;
   void release() override { held_ = false; }
@@ -287,7 +288,8 @@ Result<OpenedLink> open_tcp_link_to_any(UniqueFd socket, const HandshakeOptions&
   tune_tcp_socket(fd);
   COHORT_TRY(const Greeting greeting, shake_hands(socket, options));
   auto link = std::make_unique<TcpLink>(std::move(socket), name_of(greeting.peer_rank));
-  if (!greeting.send_key) return OpenedLink{greeting.peer_rank, std::move(link)};
+  if (!greeting.send_key)
+    return OpenedLink{greeting.peer_rank, greeting.peer_offers, std::move(link)};
   COHORT_TRY(Cipher sealer, Cipher::make(*greeting.send_key));
   COHORT_TRY(Cipher opener, Cipher::make(*greeting.receive_key));
   link->encrypt(std::move(sealer), std::move(opener));
@@ -295,7 +297,7 @@ Result<OpenedLink> open_tcp_link_to_any(UniqueFd socket, const HandshakeOptions&
     link->abort("the secrets differ");
     return tl::unexpected(std::move(proven).error());
   }
-  return OpenedLink{greeting.peer_rank, std::move(link)};
+  return OpenedLink{greeting.peer_rank, greeting.peer_offers, std::move(link)};
 }
 
 Result<std::unique_ptr<Link>> open_tcp_link(UniqueFd socket, const HandshakeOptions& options,

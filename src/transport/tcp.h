@@ -20,6 +20,7 @@ Result<std::unique_ptr<Link>> open_tcp_link(UniqueFd socket, const HandshakeOpti
 // The same for whoever of the instance it is; `name_of` gives the name of a rank.
 struct OpenedLink {
   int peer_rank = 0;
+  uint32_t peer_offers = 0;  // see HandshakeOptions::offers
   std::unique_ptr<Link> link;
 };
 Result<OpenedLink> open_tcp_link_to_any(UniqueFd socket, const HandshakeOptions& options,

@@ -1,0 +1,67 @@
+#include "transport/transports.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "transport/shm_meeting.h"
+
+namespace cohort::transport {
+namespace {
+
+// The fastest first; TCP is what remains.
+constexpr Transport kTransports[] = {
+    {"shm", 1u << 0, open_shm_between},
+};
+
+// Both sides come to the same answer. Null, and why, when it does not work between them.
+Result<std::unique_ptr<Link>> change_over(const Transport& to, Meeting& meeting, std::string& why) {
+  Result<std::unique_ptr<Link>> opened = to.open(meeting);
+  std::string ours = opened ? "" : opened.error().message;
+  if (!opened && ours.empty()) ours = "it failed";
+  COHORT_TRY_VOID(meeting.tell(ours));
+  COHORT_TRY(std::string theirs, meeting.hear());
+  if (opened && theirs.empty()) return std::move(*opened);
+  why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", to.name, ours.empty() ? theirs : ours);
+  return nullptr;
+}
+
+}  // namespace
+
+Result<void> check_transport(std::string_view wish) {
+  std::string names = fmt::format("{}, {}", kAnyTransport, kTcp);
+  bool known = wish == kAnyTransport || wish == kTcp;
+  for (const Transport& transport : kTransports) {
+    known |= wish == transport.name;
+    names += fmt::format(", {}", transport.name);
+  }
+  if (known) return {};
+  return fail(Code::kInvalidArgument, "transport: '{}' is none of {}", wish, names);
+}
+
+uint32_t offers_for(std::string_view wish) {
+  uint32_t offers = 0;
+  for (const Transport& transport : kTransports) {
+    if (wish == kAnyTransport || wish == transport.name) offers |= transport.offer;
+  }
+  return offers;
+}
+
+Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions handshake,
+                                          std::string_view wish, bool dialled) {
+  handshake.peer_rank = met.peer_rank;
+  Meeting meeting(*met.link, handshake, dialled);
+  std::string why;
+  for (const Transport& transport : kTransports) {
+    if ((transport.offer & handshake.offers & met.peer_offers) == 0) continue;
+    COHORT_TRY(std::unique_ptr<Link> link, change_over(transport, meeting, why));
+    if (link) return link;
+  }
+  if (wish != kAnyTransport && wish != kTcp) {
+    return fail(Code::kInvalidArgument, "{}: not linked by {}, as was wished ({})", meeting.peer(),
+                wish, why.empty() ? "it does not offer that" : why);
+  }
+  log::debug("{}: linked by tcp{}", meeting.peer(), why.empty() ? "" : " (" + why + ")");
+  return std::move(met.link);
+}
+
+}  // namespace cohort::transport

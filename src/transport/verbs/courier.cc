@@ -1,0 +1,256 @@
+#include "transport/verbs/courier.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace cohort::transport {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr microseconds kTellAfter{200};  // what came, if no message carries it before
+constexpr microseconds kFirstPatience{10'000};
+constexpr microseconds kLeastPatience{1'000};
+constexpr microseconds kMostPatience{100'000};
+constexpr int kMaxDoublings = 7;
+constexpr int kMostCompletions = 64;  // taken at a time
+
+}  // namespace
+
+void RoundTrips::add(Duration sample) {
+  if (smooth_ == Duration::zero()) {
+    smooth_ = sample;
+    deviation_ = sample / 2;
+    return;
+  }
+  const Duration error = sample - smooth_;
+  deviation_ += ((error < Duration::zero() ? -error : error) - deviation_) / 4;
+  smooth_ += error / 8;
+}
+
+RoundTrips::Duration RoundTrips::patience(int tries) const {
+  const Duration usual =
+      smooth_ == Duration::zero() ? Duration(kFirstPatience) : smooth_ + 4 * deviation_;
+  const Duration first = std::clamp<Duration>(usual, kLeastPatience, kMostPatience);
+  return std::min<Duration>(first * (1 << std::min(tries, kMaxDoublings)), kMostPatience);
+}
+
+Courier::Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rails, Options options)
+    : memory_(std::move(memory)),
+      rails_(std::move(rails)),
+      options_(std::move(options)),
+      heard_(options_.now) {
+  COHORT_CHECK(!rails_.empty());
+}
+
+bool Courier::has_room() const {
+  return next_ - peer_taken_ < kWindow && outbox_[next_ % kWindow].posted == 0;
+}
+
+Result<bool> Courier::try_send(const OutMessage& message, Time now) {
+  COHORT_CHECK(message.payload.size() <= kMaxMessageBytes);
+  if (!has_room()) {
+    COHORT_TRY_VOID(work(now));
+    if (!has_room()) return false;
+  }
+  const std::span<std::byte> slot = memory_.message(static_cast<uint32_t>(next_ % kWindow));
+  write_header({.sequence = next_,
+                .total = message.total,
+                .length = static_cast<uint32_t>(message.payload.size()),
+                .kind = message.kind},
+               slot.subspan<FrameHead::kBytes, Header::kBytes>());
+  if (!message.payload.empty())
+    std::memcpy(slot.data() + kFrameOverhead, message.payload.data(), message.payload.size());
+  outbox_[next_ % kWindow] = {
+      .size = kFrameOverhead + message.payload.size(), .first = now, .arrived = false};
+  COHORT_TRY_VOID(post(next_, now));
+  ++next_;
+  return true;
+}
+
+Result<void> Courier::post(uint64_t sequence, Time now) {
+  Sent& sent = outbox_[sequence % kWindow];
+  const auto id = static_cast<uint32_t>(sequence % kWindow);
+  const std::span<std::byte> frame = memory_.message(id).first(sent.size);
+  write_frame_head(head_now(), frame.data());
+  sent.last = now;
+  ++sent.posted;
+  return rails_[rail_of(sequence)]->send(id, frame);
+}
+
+// What a frame sent now tells the peer.
+FrameHead Courier::head_now() {
+  FrameHead head{.arrived = arrived_, .taken = taken_, .session = options_.session};
+  for (uint64_t s = arrived_ + 1; s < taken_ + kWindow; ++s) {
+    if (inbox_[s % kWindow].here) head.beyond |= 1u << (s - arrived_ - 1);
+  }
+  told_arrived_ = arrived_;
+  told_taken_ = taken_;
+  must_tell_ = false;
+  return head;
+}
+
+Result<std::optional<InMessage>> Courier::try_receive(Time now) {
+  COHORT_CHECK(!held_);
+  if (!has_message()) {
+    COHORT_TRY_VOID(work(now));
+    if (!has_message()) return std::nullopt;
+  }
+  const Received& received = inbox_[taken_ % kWindow];
+  const std::span<std::byte> frame =
+      memory_.received(rail_of(taken_), received.slot).first(received.size);
+  COHORT_TRY(const Header header, read_header(frame.subspan<FrameHead::kBytes, Header::kBytes>(),
+                                              taken_, options_.peer));
+  if (header.length != received.size - kFrameOverhead) {
+    return fail(Code::kDataLoss, "{}: message {} claims {} bytes and has {}", options_.peer, taken_,
+                header.length, received.size - kFrameOverhead);
+  }
+  held_ = true;
+  return InMessage{header.kind, header.total, frame.subspan(kFrameOverhead)};
+}
+
+Result<void> Courier::release(Time now) {
+  if (!held_) return {};
+  held_ = false;
+  Received& received = inbox_[taken_ % kWindow];
+  COHORT_TRY_VOID(repost(rail_of(taken_), received.slot));
+  received.here = false;
+  if (!owes_report()) owing_since_ = now;
+  ++taken_;
+  return report(now);
+}
+
+Result<void> Courier::repost(uint32_t rail, uint32_t slot) {
+  return rails_[rail]->receive(slot, memory_.received(rail, slot));
+}
+
+Result<void> Courier::work(Time now) {
+  for (uint32_t rail = 0; rail < rails_.size(); ++rail) {
+    for (int i = 0; i < kMostCompletions; ++i) {
+      COHORT_TRY(const std::optional<FramePort::Completion> done, rails_[rail]->poll());
+      if (!done) break;
+      if (done->received) {
+        COHORT_TRY_VOID(accept(rail, *done, now));
+      } else if (done->id < kWindow) {
+        --outbox_[done->id].posted;
+      } else {
+        note_busy_[done->id - kWindow] = false;
+      }
+    }
+  }
+  if (!is_reliable()) COHORT_TRY_VOID(send_again(now));
+  return report(now);
+}
+
+Result<void> Courier::accept(uint32_t rail, const FramePort::Completion& frame, Time now) {
+  const std::byte* bytes = memory_.received(rail, frame.id).data();
+  const FrameHead head = frame.size >= FrameHead::kBytes ? read_frame_head(bytes) : FrameHead{};
+  if (head.session != options_.session) return repost(rail, frame.id);  // a probe, late
+  COHORT_TRY_VOID(hear(head, now));
+  if (frame.size < kFrameOverhead) return repost(rail, frame.id);
+  COHORT_TRY(const bool kept, keep(rail, frame, now));
+  return kept ? Result<void>() : repost(rail, frame.id);
+}
+
+// A message goes to its place; false when it has come before.
+Result<bool> Courier::keep(uint32_t rail, const FramePort::Completion& frame, Time now) {
+  const auto sequence =
+      load<uint64_t>(memory_.received(rail, frame.id).data() + FrameHead::kBytes);
+  if (sequence >= taken_ + kWindow || rail_of(sequence) != rail) {
+    return fail(Code::kDataLoss, "{}: message {} came where {} was due", options_.peer, sequence,
+                arrived_);
+  }
+  Received& place = inbox_[sequence % kWindow];
+  if (sequence < arrived_ || place.here) {
+    must_tell_ = true;
+    return false;
+  }
+  if (!owes_report()) owing_since_ = now;
+  place = {.here = true, .slot = frame.id, .size = frame.size};
+  must_tell_ |= sequence != arrived_;
+  while (arrived_ < taken_ + kWindow && inbox_[arrived_ % kWindow].here) ++arrived_;
+  return true;
+}
+
+Result<void> Courier::hear(const FrameHead& head, Time now) {
+  if (head.arrived > next_ || head.taken > head.arrived) {
+    return fail(Code::kDataLoss, "{}: reports {} messages where {} were sent", options_.peer,
+                head.arrived, next_);
+  }
+  heard_ = now;
+  peer_taken_ = std::max(peer_taken_, head.taken);
+  const auto arrive = [&](uint64_t sequence) {
+    Sent& sent = outbox_[sequence % kWindow];
+    if (!sent.arrived && sent.tries == 0) trips_.add(now - sent.first);
+    sent.arrived = true;
+  };
+  for (; peer_arrived_ < head.arrived; ++peer_arrived_) arrive(peer_arrived_);
+  if (head.arrived < peer_arrived_ || head.beyond == 0) return {};
+
+  const auto seen = static_cast<uint64_t>(std::bit_width(head.beyond));  // messages beyond the gap
+  const uint64_t last = std::min(head.arrived + seen, next_ - 1);
+  for (uint64_t s = head.arrived + 1; s <= last; ++s) {
+    if ((head.beyond >> (s - head.arrived - 1)) & 1) arrive(s);
+  }
+  for (uint64_t s = head.arrived; s < last; ++s) {
+    Sent& missing = outbox_[s % kWindow];
+    if (missing.arrived || missing.posted > 0) continue;
+    if (missing.tries > 0 && now - missing.last < trips_.smooth()) continue;  // it is on its way
+    ++missing.tries;
+    COHORT_TRY_VOID(post(s, now));
+  }
+  return {};
+}
+
+Result<void> Courier::send_again(Time now) {
+  for (uint64_t s = peer_arrived_; s < next_; ++s) {
+    Sent& sent = outbox_[s % kWindow];
+    if (sent.arrived) continue;
+    if (now - std::max(heard_, sent.first) > kSilenceLimit) {
+      return fail(Code::kUnavailable, "{}: does not answer over RDMA any more", options_.peer);
+    }
+    if (sent.posted > 0 || now < due(sent)) continue;
+    ++sent.tries;
+    COHORT_TRY_VOID(post(s, now));
+  }
+  return {};
+}
+
+// Room is told of before the sender runs out of it; the rest is for a sender who must know what to send again.
+Result<void> Courier::report(Time now) {
+  const bool late = !is_reliable() && owes_report() && now - owing_since_ >= kTellAfter;
+  const bool gap = !is_reliable() && must_tell_;
+  return gap || late || taken_ - told_taken_ >= kWindow / 2 ? tell() : Result<void>();
+}
+
+Result<void> Courier::tell() {
+  if (!must_tell_ && !owes_report()) return {};
+  const auto free = std::find(note_busy_.begin(), note_busy_.end(), false);
+  if (free == note_busy_.end()) return {};  // one is on its way
+  *free = true;
+  const auto note = static_cast<uint32_t>(free - note_busy_.begin());
+  write_frame_head(head_now(), memory_.note(note).data());
+  return rails_[rail_of(arrived_)]->send(kWindow + note, memory_.note(note));
+}
+
+bool Courier::is_delivered() const {
+  if (!is_reliable()) return peer_arrived_ == next_;
+  return std::ranges::all_of(outbox_, [](const Sent& sent) { return sent.posted == 0; });
+}
+
+std::optional<Courier::Time> Courier::alarm() const {
+  std::optional<Time> soonest;
+  if (is_reliable()) return soonest;
+  const auto consider = [&](Time time) { soonest = std::min(soonest.value_or(time), time); };
+  for (uint64_t s = peer_arrived_; s < next_; ++s) {
+    if (!outbox_[s % kWindow].arrived) consider(due(outbox_[s % kWindow]));
+  }
+  if (owes_report()) consider(owing_since_ + kTellAfter);
+  return soonest;
+}
+
+}  // namespace cohort::transport

@@ -1,0 +1,114 @@
+// Messages over frame ports: in order, exactly once, though frames may be lost, come early or overtake each other.
+//
+// A sender keeps each message in its slot of registered memory until the peer has taken it, and runs at most kWindow
+// messages ahead, so a reliable port never lacks a receive slot for one. Over an unreliable port it sends again what the
+// peer reports missing, or does not report at all for a few round trips; and fails when the peer has been silent for
+// kSilenceLimit, which is longer than any peer that lives keeps silent (VerbsLink polls for an owner who is away).
+// Reports ride on messages; when none go, a note of their own carries them.
+//
+// Message s travels on rail s % rails. One thread at a time. Pure but for its ports: the time is an argument.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "transport/link.h"
+#include "transport/verbs/frame_memory.h"
+#include "transport/verbs/frame_port.h"
+
+namespace cohort::transport {
+
+// How long an answer usually takes, and so when to give up waiting for it.
+class RoundTrips {
+ public:
+  using Duration = std::chrono::steady_clock::duration;
+  void add(Duration sample);
+  Duration patience(int tries) const;  // before the next one
+  Duration smooth() const { return smooth_; }
+
+ private:
+  Duration smooth_{0}, deviation_{0};
+};
+
+class Courier {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::milliseconds kSilenceLimit{3000};
+
+  struct Options {
+    uint32_t session = 1;
+    std::string peer;  // for messages
+    Time now;
+  };
+
+  // Every receive slot of each port is posted already: slot i of a rail as id i.
+  Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rails, Options options);
+
+  Result<bool> try_send(const OutMessage& message, Time now);
+  Result<std::optional<InMessage>> try_receive(Time now);
+  Result<void> release(Time now);
+
+  // Takes what has come and sends again what is due. The other calls do the same when they find nothing to do.
+  Result<void> work(Time now);
+  Result<void> tell();  // what the peer may be waiting to hear; before sleeping
+
+  bool has_message() const { return inbox_[taken_ % kWindow].here && !held_; }
+  bool has_room() const;
+  bool is_delivered() const;         // all that was sent has arrived
+  std::optional<Time> alarm() const;  // when work() is due though nothing comes
+
+ private:
+  struct Sent {  // a message that is under way
+    size_t size = 0;
+    Time first, last;  // sent
+    int tries = 0;
+    int posted = 0;  // sends without a completion
+    bool arrived = true;
+  };
+  struct Received {
+    bool here = false;
+    uint32_t slot = 0;
+    size_t size = 0;
+  };
+
+  uint32_t rail_of(uint64_t sequence) const {
+    return static_cast<uint32_t>(sequence % rails_.size());
+  }
+  bool owes_report() const { return told_arrived_ != arrived_ || told_taken_ != taken_; }
+  bool is_reliable() const { return rails_.front()->is_reliable(); }
+  Result<void> post(uint64_t sequence, Time now);
+  Result<void> accept(uint32_t rail, const FramePort::Completion& frame, Time now);
+  Result<bool> keep(uint32_t rail, const FramePort::Completion& frame, Time now);
+  Result<void> hear(const FrameHead& head, Time now);
+  Result<void> send_again(Time now);
+  Result<void> report(Time now);
+  FrameHead head_now();
+  Result<void> repost(uint32_t rail, uint32_t slot);
+  Time due(const Sent& sent) const { return sent.last + trips_.patience(sent.tries); }
+
+  FrameMemory memory_;
+  std::vector<std::unique_ptr<FramePort>> rails_;
+  Options options_;
+
+  std::array<Sent, kWindow> outbox_;  // by sequence % kWindow
+  uint64_t next_ = 0;                 // message to send
+  uint64_t peer_arrived_ = 0, peer_taken_ = 0;
+  std::array<bool, kNoteSlots> note_busy_{};
+  RoundTrips trips_;
+  Time heard_;  // of the peer
+
+  std::array<Received, kWindow> inbox_;  // by sequence % kWindow
+  uint64_t arrived_ = 0;                 // all below have come
+  uint64_t taken_ = 0;                   // all below were released
+  bool held_ = false;
+  uint64_t told_arrived_ = 0, told_taken_ = 0;
+  bool must_tell_ = false;  // a gap, or something came twice
+  Time owing_since_;        // what arrived and is not told
+};
+
+}  // namespace cohort::transport

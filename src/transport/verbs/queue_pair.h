@@ -1,0 +1,55 @@
+// A queue pair of a device with its completion queue: RC where the device has it and it is wanted, else UC.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "transport/verbs/context.h"
+#include "transport/verbs/device.h"
+#include "transport/verbs/frame_port.h"
+#include "transport/verbs/rail_address.h"
+
+namespace cohort::transport {
+
+class QueuePair final : public FramePort {
+ public:
+  // `memory` holds all frames, outlives the queue pair and is registered with it. kUnavailable says what the system
+  // refuses, and what to do.
+  static Result<std::unique_ptr<QueuePair>> make(const RdmaPort& port, bool reliable,
+                                                 std::span<std::byte> memory);
+
+  RailAddress address() const;
+  // After which the two can send; receives may be posted before.
+  Result<void> connect(const RailAddress& peer);
+
+  bool is_reliable() const override { return reliable_; }
+  Result<void> send(uint32_t id, std::span<const std::byte> frame) override;
+  Result<void> receive(uint32_t id, std::span<std::byte> slot) override;
+  Result<std::optional<Completion>> poll() override;
+
+  // To sleep: after arm_events() the next completion makes event_fd() readable, until drain_events(). -1: the device
+  // has no events.
+  int event_fd() const { return channel_ ? channel_->fd : -1; }
+  void arm_events();
+  void drain_events();
+
+  Result<void> check();  // notices a device or a port that went away
+
+ private:
+  QueuePair(const RdmaPort& port, bool reliable) : port_(port), reliable_(reliable) {}
+  Result<void> create(std::span<std::byte> memory);
+  Result<void> modify(ibv_qp_attr& attributes, int mask, const char* state);
+
+  const VerbsLibrary* verbs_ = nullptr;
+  RdmaPort port_;
+  bool reliable_;
+  uint32_t first_packet_ = 0;
+  VerbsOwner<ibv_context> context_;
+  VerbsOwner<ibv_pd> domain_;
+  VerbsOwner<ibv_mr> region_;
+  VerbsOwner<ibv_comp_channel> channel_;
+  VerbsOwner<ibv_cq> completions_;
+  VerbsOwner<ibv_qp> pair_;
+};
+
+}  // namespace cohort::transport
