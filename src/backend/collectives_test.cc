@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "backend/cpu/cpu_backend.h"
+#include "backend/testing/backends.h"
 #include "transport/testing/ranks.h"
 
 namespace cohort::backend {
@@ -28,12 +28,18 @@ std::vector<float> part_of(int rank, int32_t rows, int32_t columns) {
   return values;
 }
 
-class Collectives : public ::testing::TestWithParam<int32_t> {};
+using testing::TestBackend;
+
+class Collectives : public ::testing::TestWithParam<std::tuple<TestBackend, int32_t>> {
+ protected:
+  static std::unique_ptr<Backend> make() { return std::get<0>(GetParam()).make(); }
+  static int32_t rows() { return std::get<1>(GetParam()); }
+};
 
 TEST_P(Collectives, PartsOfUnevenWidthAreJoinedRowByRow) {
-  const int32_t rows = GetParam();
+  const int32_t rows = Collectives::rows();
   on_all_ranks({.size = 3}, [&](transport::Group& group) {
-    const auto backend = make_cpu_backend({.threads = 1});
+    const auto backend = make();
     backend->set_group(&group);
     const StepPlan plan = plan_of(rows);
     const int32_t own = kColumns[group.rank()], total = std::accumulate(kColumns, kColumns + 3, 0);
@@ -58,9 +64,9 @@ TEST_P(Collectives, PartsOfUnevenWidthAreJoinedRowByRow) {
 }
 
 TEST_P(Collectives, SumsAreOfWholeRowsWhateverTheirStride) {
-  const int32_t rows = GetParam();
+  const int32_t rows = Collectives::rows();
   on_all_ranks({.size = 3}, [&](transport::Group& group) {
-    const auto backend = make_cpu_backend({.threads = 1});
+    const auto backend = make();
     backend->set_group(&group);
     const StepPlan plan = plan_of(rows);
     for (const int32_t columns : kColumns) {
@@ -75,12 +81,34 @@ TEST_P(Collectives, SumsAreOfWholeRowsWhateverTheirStride) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Rows, Collectives, ::testing::Values(1, 2, 9));
+TEST_P(Collectives, HappenThoughNobodyReadsWhatTheyGive) {
+  on_all_ranks({.size = 2}, [&](transport::Group& group) {
+    // One rank's caller wants no result; the other's would wait for ever if a lazy backend left the exchange out.
+    const auto backend = make();
+    backend->set_group(&group);
+    const StepPlan plan = plan_of(rows());
+    backend->begin_step(plan);
+    Tensor x = backend->input(part_of(group.rank(), rows(), 8), 8);
+    backend->all_sum(x);
+    std::vector<float> sums(static_cast<size_t>(rows()) * 8);
+    ASSERT_TRUE(group.rank() == 0 ? backend->finish() : backend->read(x, sums));
+  });
+}
 
-TEST(CollectivesDeath, APeerThatLeavesIsTheErrorOfThisStepAndAllLaterOnes) {
+std::string name_of(const ::testing::TestParamInfo<std::tuple<TestBackend, int32_t>>& test) {
+  return fmt::format("{}_{}", std::get<0>(test.param).name, std::get<1>(test.param));
+}
+INSTANTIATE_TEST_SUITE_P(Rows, Collectives,
+                         ::testing::Combine(::testing::ValuesIn(testing::exact_backends()),
+                                            ::testing::Values(1, 2, 9)),
+                         name_of);
+
+class CollectivesDeath : public ::testing::TestWithParam<TestBackend> {};
+
+TEST_P(CollectivesDeath, APeerThatLeavesIsTheErrorOfThisStepAndAllLaterOnes) {
   on_all_ranks({.size = 2}, [](transport::Group& group) {
     if (group.rank() == 1) return;
-    const auto backend = make_cpu_backend({.threads = 1});
+    const auto backend = GetParam().make();
     backend->set_group(&group);
     const StepPlan plan = plan_of(1);
     backend->begin_step(plan);
@@ -96,6 +124,9 @@ TEST(CollectivesDeath, APeerThatLeavesIsTheErrorOfThisStepAndAllLaterOnes) {
     EXPECT_EQ(backend->finish().error().message, read.error().message);
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(All, CollectivesDeath, ::testing::ValuesIn(testing::exact_backends()),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace cohort::backend

@@ -15,9 +15,15 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/testing/lazy_backend.h"
+#include "backend/testing/reference.h"
 
 namespace cohort::backend {
 namespace {
+
+using testing::dot;
+using testing::expert_weights;
+using testing::Values;
 
 // ---- which backends ----
 
@@ -43,12 +49,11 @@ std::vector<Variant> variants() {
     all.push_back(cpu_variant({.threads = 2, .math = Math::kFast, .kernels = kernels}));
     all.push_back(cpu_variant({.threads = 3, .math = Math::kF32, .kernels = kernels}));
   }
+  all.push_back({"lazy", testing::make_lazy_backend, 1e-5f});
   return all;
 }
 
 // ---- inputs ----
-
-using Values = std::vector<float>;
 
 class Random {
  public:
@@ -130,31 +135,10 @@ class TestMatrix {
   Values dense_;
 };
 
-double dot(const float* a, const float* b, int64_t size) {
-  double sum = 0;
-  for (int64_t i = 0; i < size; ++i) sum += double{a[i]} * b[i];
-  return sum;
-}
-
 Values slice(const Values& all, int64_t first_row, int64_t rows, int64_t columns) {
   return {all.begin() + first_row * columns, all.begin() + (first_row + rows) * columns};
 }
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
-double plain_gate(Activation activation, double g, double u) {
-  switch (activation) {
-    case Activation::kSilu: return g * sigmoid(g) * u;
-    case Activation::kGeluTanh:
-      return 0.5 * g * (1 + std::tanh(std::sqrt(2 / M_PI) * (g + 0.044715 * g * g * g))) * u;
-    case Activation::kRelu2: return g > 0 ? g * g * u : 0;
-    case Activation::kGptOss: {
-      g = std::min(g, 7.0);
-      return g * sigmoid(1.702 * g) * (std::clamp(u, -7.0, 7.0) + 1);
-    }
-  }
-  return 0;
-}
 constexpr Activation kActivations[] = {Activation::kSilu, Activation::kGeluTanh, Activation::kRelu2,
                                        Activation::kGptOss};
 
@@ -166,7 +150,7 @@ StepPlan plan_of(int32_t rows, int32_t first_position = 0, std::vector<int32_t> 
   return plan;
 }
 
-class Ops : public testing::TestWithParam<Variant> {
+class Ops : public ::testing::TestWithParam<Variant> {
  protected:
   std::unique_ptr<Backend> backend_ = GetParam().make();
   Random random_{7};
@@ -396,7 +380,7 @@ Values plain_gated(const std::vector<const float*>& gate, const std::vector<cons
                u = plain_product(up, up_bias, x, columns);
   Values y;
   for (size_t i = 0; i < g.size(); ++i)
-    y.push_back(static_cast<float>(plain_gate(activation, g[i], u[i])));
+    y.push_back(static_cast<float>(testing::gate(activation, g[i], u[i])));
   return y;
 }
 
@@ -518,53 +502,6 @@ struct MixtureCase {
   QuantFormat format = {};
 };
 
-// The weight of each expert for one row of router logits; 0 for those not chosen.
-Values plain_routing(const RouterSpec& spec, const Values& logits, const Values& choice_bias) {
-  const size_t count = logits.size();
-  std::vector<double> scores(count), choice(count);
-  double sum = 0;
-  for (size_t e = 0; e < count; ++e) sum += std::exp(double{logits[e]});
-  for (size_t e = 0; e < count; ++e) {
-    scores[e] = spec.scoring == Scoring::kSoftmax           ? std::exp(double{logits[e]}) / sum
-                : spec.scoring == Scoring::kSoftmaxOfChosen ? logits[e]
-                                                            : sigmoid(logits[e]);
-    choice[e] = scores[e] + (choice_bias.empty() ? 0 : choice_bias[e]);
-  }
-  if (spec.groups > 1) {
-    const size_t size = count / spec.groups;
-    std::vector<double> ranks;
-    for (int g = 0; g < spec.groups; ++g) {
-      std::vector<double> group(choice.begin() + g * size, choice.begin() + (g + 1) * size);
-      std::sort(group.rbegin(), group.rend());
-      ranks.push_back(group[0] + group[1]);
-    }
-    for (int g = 0; g < spec.groups; ++g) {
-      const auto better =
-          std::count_if(ranks.begin(), ranks.end(), [&](double r) { return r > ranks[g]; });
-      if (better >= spec.top_groups) std::fill_n(choice.begin() + g * size, size, 0.0);
-    }
-  }
-  std::vector<size_t> order(count);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return choice[a] > choice[b]; });
-  order.resize(spec.top_k);
-  double total = 0;
-  for (size_t e : order)
-    total += spec.scoring == Scoring::kSoftmaxOfChosen ? std::exp(scores[e]) : scores[e];
-  Values weights(count, 0.0f);
-  for (size_t e : order) {
-    double weight = scores[e];
-    if (spec.scoring == Scoring::kSoftmaxOfChosen) {
-      weight = std::exp(scores[e]) / total;
-    } else if (spec.normalize && spec.top_k > 1) {
-      weight /= total;
-    }
-    weights[e] = static_cast<float>(weight * spec.scale);
-  }
-  return weights;
-}
-
 constexpr int kExperts = 12, kWidth = 64, kHidden = 32;
 
 TEST_P(Ops, ExpertsGiveTheWeightedSumOfTheChosen) {
@@ -617,7 +554,7 @@ TEST_P(Ops, ExpertsGiveTheWeightedSumOfTheChosen) {
       const Values logits = plain_product(all_rows(router), {}, x, kWidth);
       Values wanted(x.size()), wanted_of_some(x.size());
       for (int r = 0; r < rows; ++r) {
-        const Values weights = plain_routing(c.router, slice(logits, r, 1, kExperts), choice_bias);
+        const Values weights = expert_weights(c.router, slice(logits, r, 1, kExperts), choice_bias);
         for (int e = 0; e < kExperts; ++e) {
           if (weights[e] == 0) continue;
           const Values no_bias;
@@ -872,7 +809,7 @@ TEST(KvPages, TakeWhatTheirTypeTakes) {
             kPageTokens * 96u * 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Ops, testing::ValuesIn(variants()),
+INSTANTIATE_TEST_SUITE_P(All, Ops, ::testing::ValuesIn(variants()),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace
