@@ -1,6 +1,7 @@
 // `cohort bench`: prefill and decode of one model on this machine, beside the limits measured in the same run.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <numeric>
 
@@ -139,48 +140,73 @@ Result<Samples> measure(runner::LocalRanks& ranks, const BenchOptions& options, 
   return samples;
 }
 
-// Bytes a decoded token reads: all weights once (of a mixture, more than it does), and half the KV of the run on average.
-double bytes_per_token(const runner::LocalRanks& ranks, const BenchOptions& options) {
-  const double first = static_cast<double>(backend::kv_page_bytes(ranks.first().model->info().kv)) /
-                       backend::kPageTokens;
-  const double kv = first * options.ranks;  // as much on the others
-  return static_cast<double>(ranks.weight_bytes()) + kv * (options.pp + options.tg / 2.0);
+// What steps ask of the machine, from the matrices of a checkpoint.
+struct Work {
+  double prompt_parameters =
+      0;  // multiply-adds of a prompt token: all matrices but embedding and head, of experts the
+          // routed ones
+  double idle_expert_share =
+      0;  // part of the weights that a step of decode leaves unread: experts nobody is routed to
+};
+
+double routed_experts(const Json& config) {
+  for (const char* key : {"num_experts_per_tok", "experts_per_token"}) {
+    if (config.contains(key) && config[key].is_number()) return config[key].get<double>();
+  }
+  return 0;
 }
 
-// Multiply-adds a prompt token takes part in: every matrix but the embedding and the head (only the last row meets that),
-// of a mixture's experts those that are routed.
-double active_parameters(const formats::Checkpoint& checkpoint) {
-  const Json& config = checkpoint.config();
-  double routed = 0;
-  for (const char* key : {"num_experts_per_tok", "experts_per_token"}) {
-    if (config.contains(key) && config[key].is_number()) routed = config[key].get<double>();
-  }
+// `streams` tokens a step of decode, each routed as if by chance.
+Work work_of(const formats::Checkpoint& checkpoint, int32_t streams) {
   constexpr std::string_view kSuffix = ".weight";
-  double parameters = 0;
+  const double routed = routed_experts(checkpoint.config());
+  Work work;
+  double all_bytes = 0, idle_bytes = 0;
   for (const std::string& name : checkpoint.names()) {
-    if (!name.ends_with(kSuffix) || name.find("embed_tokens") != std::string::npos ||
-        name.starts_with("lm_head"))
-      continue;
+    if (!name.ends_with(kSuffix)) continue;
     const Result<MatrixView> view = checkpoint.matrix(name.substr(0, name.size() - kSuffix.size()));
     if (!view || view->columns == 0) continue;
     const bool heads =
         name.find("embed_q") != std::string::npos || name.find("unembed_out") != std::string::npos;
-    const double copies = view->experts == 0     ? 1
-                          : heads || routed == 0 ? static_cast<double>(view->experts)
-                                                 : routed;
-    parameters += copies * static_cast<double>(view->rows) * static_cast<double>(view->columns);
+    const bool routes = view->experts > 0 && !heads && routed > 0;
+    const auto copies = static_cast<double>(std::max<int64_t>(view->experts, 1));
+    const bool embedding = name.find("embed_tokens") != std::string::npos;
+    if (!embedding && !name.starts_with("lm_head")) {
+      work.prompt_parameters += (routes ? routed : copies) * static_cast<double>(view->rows) *
+                                static_cast<double>(view->columns);
+    }
+    if (embedding && checkpoint.find("lm_head.weight") != nullptr) continue;
+    const auto bytes = static_cast<double>(view->weight.size_bytes());
+    all_bytes += bytes;
+    if (routes) idle_bytes += bytes * std::pow(1 - routed / copies, streams);
   }
-  return parameters;
+  work.idle_expert_share = all_bytes > 0 ? idle_bytes / all_bytes : 0;
+  return work;
+}
+
+// Bytes a step of decode reads: weights once, and for each stream half the KV of the run on average.
+double bytes_per_step(const runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
+                      const Work& work) {
+  const double first = static_cast<double>(backend::kv_page_bytes(ranks.first().model->info().kv)) /
+                       backend::kPageTokens;
+  const double kv = first * options.ranks;  // as much on the others
+  return static_cast<double>(ranks.weight_bytes()) * (1 - work.idle_expert_share) +
+         streams * kv * (options.pp + options.tg / 2.0);
+}
+
+double peak_of(const std::string& math, const backend::MachineLimits& limits) {
+  if (math == "f32") return limits.f32_operations_per_s;
+  return math == "int8" ? limits.int8_operations_per_s : limits.fast_operations_per_s;
 }
 
 Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
-                 const Samples& samples, const backend::MachineLimits& limits) {
+                 const Samples& samples, const backend::MachineLimits& limits, double load_s) {
   const double decode = median(samples.decode);
   const double prefill = median(samples.prefill);
-  const double read_per_s = decode / streams * bytes_per_token(ranks, options);
-  const double operations = 2.0 * active_parameters(ranks.first().checkpoint);
-  const double peak =
-      options.math == "fast" ? limits.fast_operations_per_s : limits.f32_operations_per_s;
+  const Work work = work_of(ranks.first().checkpoint, streams);
+  const double read_per_s = decode / streams * bytes_per_step(ranks, options, streams, work);
+  const double operations = 2.0 * work.prompt_parameters;
+  const double peak = peak_of(options.math, limits);
   return Json{{"model", options.model},
               {"devices", options.ranks},
               {"sharding", options.ranks == 1 ? "single" : options.sharding},
@@ -193,7 +219,9 @@ Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, i
               {"decode_read_limit_fraction", read_per_s / limits.read_bytes_per_s},
               {"read_limit_gb_per_s", limits.read_bytes_per_s / 1e9},
               {"prefill_peak_fraction", prefill * operations / peak},
+              {"prefill_peak_gops", peak / 1e9},
               {"ttft_ms", samples.ttft_ms},
+              {"load_to_first_token_s", load_s},
               {"rss_bytes", runner::resident_bytes()},
               {"weight_bytes", ranks.weight_bytes()},
               {"samples", {{"prefill", samples.prefill}, {"decode", samples.decode}}},
@@ -224,6 +252,7 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
       .command = {.model = source,
                   .model_name = options.model,
                   .threads = std::max(1, threads / options.ranks),
+                  .kv_type = options.kv_type,
                   .math = options.math},
       .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
       .kv_pages = most * divide_up(options.pp + options.tg, backend::kPageTokens)};
@@ -249,16 +278,20 @@ Result<void> write_shape(const BenchOptions& options) {
 
 Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
   COHORT_TRY(const std::string source, source_of(store, options));
+  COHORT_TRY(const std::string kernels, runner::wanted_kernels());
+  const auto started = Clock::now();
   COHORT_TRY(const runner::LocalRanksOptions local, ranks_of(source, options));
   COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
+  COHORT_TRY_VOID(Drive(*ranks, 1, 1).prefill(1));
+  const double load_s = seconds_since(started);
   options.threads = ranks->first().backend->info().threads * options.ranks;
   Json results = Json::array();
   for (const int32_t streams : options.concurrency) {
     if (streams < 1) return fail(Code::kInvalidArgument, "--concurrency {}: at least 1", streams);
-    const backend::MachineLimits limits = backend::measure_machine_limits(options.threads);
+    const backend::MachineLimits limits = backend::measure_machine_limits(options.threads, kernels);
     Progress progress(fmt::format("{} with {} streams", options.model, streams));
     COHORT_TRY(const Samples samples, measure(*ranks, options, streams, progress));
-    results.push_back(result_json(*ranks, options, streams, samples, limits));
+    results.push_back(result_json(*ranks, options, streams, samples, limits, load_s));
   }
   return results;
 }
@@ -278,9 +311,12 @@ int bench(const Common& common, const StoreOptions& store, const BenchOptions& o
   if (common.json) {
     print_json(*results);
   } else {
+    const Json& first = (*results)[0];
     fmt::print("{}: {}, {} prompt tokens, {} generated, medians of {} runs\n",
-               (*results)[0]["model"].get<std::string>(), (*results)[0]["cpu"].get<std::string>(),
-               options.pp, options.tg, options.repeat);
+               first["model"].get<std::string>(), first["cpu"].get<std::string>(), options.pp,
+               options.tg, options.repeat);
+    fmt::print("loaded, and the first token of a prompt of one, in {:.2f} s\n",
+               first["load_to_first_token_s"].get<double>());
     print_table(*results);
   }
   return kExitFine;

@@ -95,6 +95,7 @@ struct BenchOptions {
   int32_t repeat = 5;
   int32_t threads = 0;  // 0: one a core; of several ranks together
   std::string math = "fast";
+  std::string kv_type = "f16";
   int32_t ranks = 1;
   std::string sharding = "tensor";
   std::string transport = "tcp";

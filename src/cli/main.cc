@@ -202,7 +202,7 @@ void add_verify(CLI::App& app, Options& o) {
                                   [&o] { return verify(o.common, o.verify); });
   command.add_option("folder", o.verify.folder, "checkpoint with golden.safetensors")->required();
   command.add_option("--math", o.verify.math)
-      ->check(CLI::IsMember({"f32", "fast"}))
+      ->check(CLI::IsMember({"f32", "fast", "int8"}))
       ->capture_default_str();
   command.add_option("--chunk", o.verify.chunk, "rows of prefill at once; 0 = all")
       ->check(CLI::NonNegativeNumber);
@@ -256,7 +256,10 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"tcp", "shm"}))
       ->capture_default_str();
   command.add_option("--math", o.bench.math)
-      ->check(CLI::IsMember({"f32", "fast"}))
+      ->check(CLI::IsMember({"f32", "fast", "int8"}))
+      ->capture_default_str();
+  command.add_option("--kv-type", o.bench.kv_type)
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}))
       ->capture_default_str();
   add_common(command, o);
   add_store(command, o);

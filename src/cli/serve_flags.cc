@@ -129,8 +129,9 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add(command, "kv-type", flags.kv_type, "how keys and values are cached")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}));
   add(command, "math", flags.math,
-      "f32: float32 throughout; fast: the machine's 8-bit and bf16 instructions")
-      ->check(CLI::IsMember({"f32", "fast"}));
+      "f32: float32 throughout; fast: the machine's 8-bit and bf16 instructions; int8: 8-bit for "
+      "prompts, too")
+      ->check(CLI::IsMember({"f32", "fast", "int8"}));
   add(command, "idle-unload", flags.idle_unload,
       "an instance without requests ends after that; 0 = never");
   add(command, "cors-origin", flags.cors_origins,

@@ -37,6 +37,7 @@ constexpr std::array kSizes = {
     NamedShape{"1b", {16, 2048, 32, 8, 64, 8192, 128256, true}},
     NamedShape{"3b", {28, 3072, 24, 8, 128, 8192, 128256, true}},
     NamedShape{"8b", {32, 4096, 32, 8, 128, 14336, 128256, false}},
+    NamedShape{"moe", {6, 2048, 32, 4, 128, 768, 32000, false, 4, 128, 8}},
 };
 
 struct NamedFormat {
@@ -92,31 +93,41 @@ class Plan {
     matrix(prefix + "self_attn.v_proj", kv, shape.width);
     matrix(prefix + "self_attn.o_proj", shape.width, query);
     norm(prefix + "post_attention_layernorm", shape.width);
+    if (shape.experts > 0) return add_mixture(shape, prefix);
     matrix(prefix + "mlp.gate_proj", shape.feed_forward, shape.width);
     matrix(prefix + "mlp.up_proj", shape.feed_forward, shape.width);
     matrix(prefix + "mlp.down_proj", shape.width, shape.feed_forward);
+  }
+
+  void add_mixture(const ModelShape& shape, const std::string& prefix) {
+    norm(prefix + "self_attn.q_norm", shape.head_dim);
+    norm(prefix + "self_attn.k_norm", shape.head_dim);
+    matrix(prefix + "mlp.gate", shape.experts, shape.width);
+    const std::string experts = prefix + "mlp.switch_mlp.";
+    matrix(experts + "gate_proj", shape.feed_forward, shape.width, shape.experts);
+    matrix(experts + "up_proj", shape.feed_forward, shape.width, shape.experts);
+    matrix(experts + "down_proj", shape.width, shape.feed_forward, shape.experts);
   }
 
   void norm(const std::string& name, int64_t width) {
     add({name + ".weight", "BF16", {width}, 0, Filling::kConstant, 1});
   }
 
-  // Weights uniform about zero, of a size that keeps the stream's.
-  void matrix(const std::string& name, int64_t rows, int64_t columns) {
+  // Weights uniform about zero, of a size that keeps the stream's. `experts` 0: without that axis.
+  void matrix(const std::string& name, int64_t rows, int64_t columns, int64_t experts = 0) {
+    const auto shape = [&](int64_t last) {
+      return experts > 0 ? std::vector{experts, rows, last} : std::vector{rows, last};
+    };
     const float reach = std::sqrt(3.0f / static_cast<float>(columns));
     if (bits_ == 16) {
-      add({name + ".weight", "BF16", {rows, columns}, 0, Filling::kSymmetric, reach});
+      add({name + ".weight", "BF16", shape(columns), 0, Filling::kSymmetric, reach});
       return;
     }
-    const float steps = static_cast<float>((1 << bits_) - 1);
-    add({name + ".weight", "U32", {rows, columns * bits_ / 32}, 0, Filling::kCodes, 0});
-    add({name + ".scales",
-         "BF16",
-         {rows, columns / kGroup},
-         0,
-         Filling::kConstant,
-         2 * reach / steps});
-    add({name + ".biases", "BF16", {rows, columns / kGroup}, 0, Filling::kConstant, -reach});
+    const float step = 2 * reach / static_cast<float>((1 << bits_) - 1);
+    const int64_t groups = columns / kGroup;
+    add({name + ".weight", "U32", shape(columns * bits_ / 32), 0, Filling::kCodes, 0});
+    add({name + ".scales", "BF16", shape(groups), 0, Filling::kConstant, step});
+    add({name + ".biases", "BF16", shape(groups), 0, Filling::kConstant, -reach});
   }
 
   void add(TensorPlan tensor) {
@@ -173,6 +184,14 @@ Json config_of(const ModelShape& shape) {
               {"tie_word_embeddings", shape.tied}};
   if (shape.bits < 16) {
     config["quantization"] = {{"group_size", kGroup}, {"bits", shape.bits}};
+  }
+  if (shape.experts > 0) {
+    config["model_type"] = "qwen3_moe";
+    config["architectures"] = {"Qwen3MoeForCausalLM"};
+    config["moe_intermediate_size"] = shape.feed_forward;
+    config["num_experts"] = shape.experts;
+    config["num_experts_per_tok"] = shape.experts_per_token;
+    config["norm_topk_prob"] = true;
   }
   return config;
 }

@@ -41,6 +41,18 @@ TEST_P(SyntheticModel, LoadsLikeAnyModelAndItsTokensAreNumbers) {
   const std::vector<text::TokenId> tokens{17, 300};
   EXPECT_EQ(model->tokenizer->decode(tokens, true), " 17 300");
 }
+TEST_P(SyntheticModel, AMixtureLoadsToo) {
+  ModelShape shape = kSmall;
+  shape.bits = GetParam();
+  shape.experts = 4;
+  shape.experts_per_token = 2;
+  ASSERT_TRUE(write_synthetic_model(shape, folder_));
+  const auto model =
+      runner::load_model({.model = folder_.string(), .threads = 1}, runner::Placement{}, {});
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->model->info().model_type, "qwen3_moe");
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, SyntheticModel, testing::Values(4, 8, 16));
 
 TEST(ModelShape, AnUnknownNameIsRefusedWithThoseThereAre) {

@@ -55,7 +55,7 @@ Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) 
   runner::LocalRanksOptions local{
       .command = {.model = options.folder.string(),
                   .threads = options.ranks > 1 ? std::max(options.threads, 1) : options.threads,
-                  .kv_type = options.math == "fast" ? "f16" : "f32",
+                  .kv_type = options.math == "f32" ? "f32" : "f16",
                   .math = options.math},
       .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
       .kv_pages = golden.pages()};
@@ -77,7 +77,7 @@ Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) 
 
 int verify(const Common& common, const VerifyOptions& wanted) {
   VerifyOptions options = wanted;
-  const bool narrow = options.math == "fast" || options.wire != "f32";
+  const bool narrow = options.math != "f32" || options.wire != "f32";
   if (narrow && !options.tolerance_given) options.tolerance = kNarrowTolerance;
   const Result<models::GoldenReport> checked = compare(options, narrow);
   if (!checked) return report(checked.error());

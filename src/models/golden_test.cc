@@ -59,11 +59,13 @@ TEST_P(GoldenLogits, AreMetWholeChunkedAndThroughAReusedPrefix) {
 class FastLogits : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(FastLogits, StayNear) {
-  const auto backend = backend::make_cpu_backend({.threads = 1, .math = backend::Math::kFast});
-  const auto report = verify_checkpoint(kFixtures / GetParam(), *backend, backend::KvType::kF16,
-                                        {.tolerance = kFastTolerance, .judge_by_median = true});
-  ASSERT_TRUE(report) << report.error().message;
-  EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+  for (const backend::Math math : {backend::Math::kFast, backend::Math::kInt8}) {
+    const auto backend = backend::make_cpu_backend({.threads = 1, .math = math});
+    const auto report = verify_checkpoint(kFixtures / GetParam(), *backend, backend::KvType::kF16,
+                                          {.tolerance = kFastTolerance, .judge_by_median = true});
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+  }
 }
 
 const auto kAll = ::testing::Values(

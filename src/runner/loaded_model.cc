@@ -1,6 +1,9 @@
 #include "runner/loaded_model.h"
 
 #include <algorithm>
+#include <cstdlib>
+
+#include <fmt/ranges.h>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/memory.h"
@@ -18,7 +21,8 @@ constexpr std::chrono::hours kLoadLimit{6};
 Result<backend::Math> parse_math(std::string_view name) {
   if (name == "fast") return backend::Math::kFast;
   if (name == "f32") return backend::Math::kF32;
-  return fail(Code::kInvalidArgument, "unknown math '{}'; use fast or f32", name);
+  if (name == "int8") return backend::Math::kInt8;
+  return fail(Code::kInvalidArgument, "unknown math '{}'; use f32, fast or int8", name);
 }
 
 uint64_t bytes_left_for_kv(const LoadCommand& command, uint64_t weight_bytes) {
@@ -82,16 +86,28 @@ Result<void> load_text(const LoadCommand& command, LoadedModel& loaded) {
 
 }  // namespace
 
+Result<std::string> wanted_kernels() {
+  const char* name = std::getenv("COHORT_KERNELS");
+  if (name == nullptr || *name == 0) return std::string();
+  const std::vector<std::string> known = backend::cpu_kernel_names();
+  if (std::find(known.begin(), known.end(), name) != known.end()) return std::string(name);
+  return fail(Code::kInvalidArgument, "COHORT_KERNELS={}: this CPU runs {}", name,
+              fmt::join(known, ", "));
+}
+
 Result<LoadedModel> load_model(const LoadCommand& command, const Placement& placement,
                                const models::LoadObserver& observer) {
   COHORT_TRY_VOID(parse_kv_type(command.kv_type));
   COHORT_TRY(const backend::Math math, parse_math(command.math));
+  COHORT_TRY(const std::string kernels, wanted_kernels());
   COHORT_TRY(formats::Checkpoint checkpoint, open_checkpoint(command.model));
   LoadedModel loaded{.checkpoint = std::move(checkpoint)};
   if (placement.rank == 0) COHORT_TRY_VOID(load_text(command, loaded));
 
-  loaded.backend = backend::make_cpu_backend(
-      {.threads = command.threads, .math = math, .memory_limit_bytes = command.memory_limit_bytes});
+  loaded.backend = backend::make_cpu_backend({.threads = command.threads,
+                                              .math = math,
+                                              .memory_limit_bytes = command.memory_limit_bytes,
+                                              .kernels = kernels});
   COHORT_TRY(loaded.model,
              models::make_model(loaded.checkpoint, placement.shard, *loaded.backend, observer));
   if (placement.last_stage && !loaded.model->info().last_stage) {

@@ -33,6 +33,10 @@ struct LoadedModel {
   GenerationDefaults defaults;
 };
 
+// The instruction set that COHORT_KERNELS in the environment asks for, "avx2" say; empty: the best. kInvalidArgument names
+// those this CPU runs.
+Result<std::string> wanted_kernels();
+
 // Without a KV cache yet. The errors of the parts it opens; what can be checked quickly is checked before the weights
 // are read.
 Result<LoadedModel> load_model(const LoadCommand& command, const Placement& placement,

@@ -77,6 +77,7 @@ MachineLimits measure_machine_limits(int threads, const std::string& kernels) {
   if (table == nullptr) table = &kernels::best_kernels();
   WorkerPool pool(std::max(threads, 1)), one(1);
   MachineLimits limits{.fast_operations_per_s = multiply_limit(table->probe.multiply_fast, pool),
+                       .int8_operations_per_s = multiply_limit(table->probe.dot_i8, pool),
                        .f32_operations_per_s = multiply_limit(table->probe.multiply_f32, pool)};
   const Result<Pages> buffer = make_buffer();
   if (!buffer) return limits;

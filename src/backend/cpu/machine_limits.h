@@ -10,6 +10,7 @@ struct MachineLimits {
   double read_bytes_per_s = 0;  // memory read by all threads together
   double read_bytes_per_s_one_core = 0;
   double fast_operations_per_s = 0;  // of prefill's instruction in fast math; a multiply-add is two
+  double int8_operations_per_s = 0;
   double f32_operations_per_s = 0;
 };
 

@@ -31,7 +31,8 @@ struct Stream {
 // A product's activations as the kernels take them.
 struct Operand {
   kernels::QuantizedRows quantized;
-  std::byte* packed = nullptr;
+  std::byte* packed = nullptr;     // for gemm_
+  std::byte* packed_i8 = nullptr;  // for prefill_i8
 };
 
 class Run {
@@ -41,7 +42,7 @@ class Run {
         products_(products),
         math_(math),
         matmul_(compute.kernels.matmul),
-        gemm_(math == Math::kFast ? matmul_.prefill_fast : matmul_.prefill_f32),
+        gemm_(math == Math::kF32 ? matmul_.prefill_f32 : matmul_.prefill_fast),
         scratch_(compute.arena) {}
 
   void operator()() {
@@ -56,7 +57,10 @@ class Run {
  private:
   static bool decodes(const Product& product) { return product.x.rows <= kernels::kMaxDecodeRows; }
   bool in_8_bits(const PackedMatrix& w) const {
-    return math_ == Math::kFast && matmul_.has_decode_i8(w.format);
+    return math_ != Math::kF32 && matmul_.has_decode_i8(w.format);
+  }
+  bool prefills_in_8_bits(const PackedMatrix& w) const {
+    return math_ == Math::kInt8 && matmul_.has_prefill_i8(w.format);
   }
 
   void plan() {
@@ -128,12 +132,21 @@ class Run {
   }
 
   void pack(const Product& product, Operand& operand) {
-    const Rows& x = product.x;
-    operand.packed =
-        scratch_.make<std::byte>(static_cast<int64_t>(gemm_.packed_bytes(x.rows, x.columns)));
-    compute_.pool.for_each(gemm_.tile_count(x.rows), 1, [&](int64_t first, int64_t count, int) {
-      gemm_.pack({x.data, x.stride, x.rows, x.columns}, {first, count}, operand.packed);
+    const auto& segments = product.weights->segments;
+    const auto in_bytes = [&](const Segment& s) { return prefills_in_8_bits(s.packed); };
+    if (std::any_of(segments.begin(), segments.end(), in_bytes))
+      operand.packed_i8 = pack_for(matmul_.prefill_i8, product.x);
+    if (!std::all_of(segments.begin(), segments.end(), in_bytes))
+      operand.packed = pack_for(gemm_, product.x);
+  }
+
+  std::byte* pack_for(const kernels::GemmKernels& gemm, const Rows& x) {
+    auto* packed =
+        scratch_.make<std::byte>(static_cast<int64_t>(gemm.packed_bytes(x.rows, x.columns)));
+    compute_.pool.for_each(gemm.tile_count(x.rows), 1, [&](int64_t first, int64_t count, int) {
+      gemm.pack({x.data, x.stride, x.rows, x.columns}, {first, count}, packed);
     });
+    return packed;
   }
 
   // ---- tasks ----
@@ -181,7 +194,8 @@ class Run {
     const Rows& x = stream.product->x;
     const Operand& operand = operands_[stream.product - products_.data()];
     if (!decodes(*stream.product)) {
-      gemm_.multiply(w, panels, operand.packed, x.rows, y);
+      prefills_in_8_bits(w) ? matmul_.prefill_i8.multiply(w, panels, operand.packed_i8, x.rows, y)
+                            : gemm_.multiply(w, panels, operand.packed, x.rows, y);
     } else if (in_8_bits(w)) {
       matmul_.decode_i8(w, panels, operand.quantized, y);
     } else {
