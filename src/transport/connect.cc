@@ -101,7 +101,8 @@ class Reception {
   }
 
   // With one of ours, by its key.
-  void settle(OpenedLink met, const HandshakeOptions& handshake) {
+  void settle(OpenedLink met, HandshakeOptions handshake) {
+    handshake.deadline = options_.deadline;  // it is no stranger
     const auto index = static_cast<size_t>(
         std::ranges::find(expected_, met.peer_rank, &RankPeer::rank) - expected_.begin());
     auto link = settle_link(std::move(met), handshake, options_.transport, /*dialled=*/false);

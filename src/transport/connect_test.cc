@@ -160,7 +160,7 @@ class Settling {
   }
 
   Result<std::unique_ptr<Link>> settle(const std::function<void(Meeting&)>& they_do) {
-    Meeting meeting(*theirs_.link, their_handshake_, /*dialled=*/true);
+    Meeting meeting(std::move(theirs_.link), their_handshake_, /*dialled=*/true);
     std::jthread other([&] { they_do(meeting); });
     return settle_link(std::move(ours_), our_handshake_, "auto", /*dialled=*/false);
   }

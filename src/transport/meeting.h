@@ -2,6 +2,7 @@
 // they say is sealed like all else on that link; both keep to one order of telling and hearing.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -13,9 +14,9 @@ namespace cohort::transport {
 
 class Meeting {
  public:
-  // `link` is borrowed; `handshake` is what it was opened with, and names the peer's rank.
-  Meeting(Link& link, const HandshakeOptions& handshake, bool dialled)
-      : link_(link), handshake_(handshake), dialled_(dialled) {}
+  // `handshake` is what the link was opened with, and names the peer's rank.
+  Meeting(std::unique_ptr<Link> link, const HandshakeOptions& handshake, bool dialled)
+      : kept_(std::move(link)), link_(*kept_), handshake_(handshake), dialled_(dialled) {}
 
   bool dialled() const { return dialled_; }  // true on exactly one side
   const std::string& peer() const { return link_.peer(); }
@@ -25,9 +26,13 @@ class Meeting {
   // kTimeout at the handshake's deadline, kUnavailable when the peer is gone.
   Result<std::string> hear();
 
+  // For what goes on using it. The two can be told and heard as long as it lives.
+  std::unique_ptr<Link> take_link() { return std::move(kept_); }
+
  private:
   void wait(Interest interest);
 
+  std::unique_ptr<Link> kept_;
   Link& link_;
   const HandshakeOptions& handshake_;
   bool dialled_;

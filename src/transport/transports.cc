@@ -4,13 +4,18 @@
 
 #include "base/log.h"
 #include "transport/shm_meeting.h"
+#include "transport/verbs/verbs.h"
 
 namespace cohort::transport {
 namespace {
 
+bool always() { return true; }
+
 // The fastest first; TCP is what remains.
 constexpr Transport kTransports[] = {
-    {"shm", 1u << 0, open_shm_between},
+    {"shm", 1u << 0, open_shm_between, always},
+    {"verbs", 1u << 1, open_verbs_between, has_usable_rdma_port},
+    {"verbs-uc", 1u << 2, open_unreliable_verbs_between, has_usable_rdma_port, /*automatic=*/false},
 };
 
 // Both sides come to the same answer. Null, and why, when it does not work between them.
@@ -41,7 +46,8 @@ Result<void> check_transport(std::string_view wish) {
 uint32_t offers_for(std::string_view wish) {
   uint32_t offers = 0;
   for (const Transport& transport : kTransports) {
-    if (wish == kAnyTransport || wish == transport.name) offers |= transport.offer;
+    const bool wanted = wish == kAnyTransport ? transport.automatic : wish == transport.name;
+    if (wanted && transport.is_here()) offers |= transport.offer;
   }
   return offers;
 }
@@ -49,7 +55,7 @@ uint32_t offers_for(std::string_view wish) {
 Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions handshake,
                                           std::string_view wish, bool dialled) {
   handshake.peer_rank = met.peer_rank;
-  Meeting meeting(*met.link, handshake, dialled);
+  Meeting meeting(std::move(met.link), handshake, dialled);
   std::string why;
   for (const Transport& transport : kTransports) {
     if ((transport.offer & handshake.offers & met.peer_offers) == 0) continue;
@@ -61,7 +67,7 @@ Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions hands
                 wish, why.empty() ? "it does not offer that" : why);
   }
   log::debug("{}: linked by tcp{}", meeting.peer(), why.empty() ? "" : " (" + why + ")");
-  return std::move(met.link);
+  return meeting.take_link();
 }
 
 }  // namespace cohort::transport

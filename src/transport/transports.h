@@ -19,6 +19,8 @@ struct Transport {
   // Called on both sides at once, with a meeting of their own. A link on both, or errors that say why there is none: a
   // side that fails lets the other know, by a message or a connection that ends, so that neither waits for long.
   Result<std::unique_ptr<Link>> (*open)(Meeting& meeting);
+  bool (*is_here)();      // could this side open one at all?
+  bool automatic = true;  // else only when wished for by name
 };
 
 inline constexpr std::string_view kAnyTransport = "auto";

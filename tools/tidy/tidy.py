@@ -56,7 +56,8 @@ FENCES = {
     "immintrin.h": ["src/kernels/"],
     "arm_neon.h": ["src/kernels/"],
     "mlx/": ["src/backend/mlx/"],
-    "infiniband/": ["src/transport/verbs.cc"],
+    "infiniband/": ["src/transport/verbs/"],
+    "ucp/": ["src/transport/ucx/"],
 }
 
 BANNED = [

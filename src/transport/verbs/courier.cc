@@ -158,8 +158,7 @@ Result<void> Courier::accept(uint32_t rail, const FramePort::Completion& frame, 
 
 // A message goes to its place; false when it has come before.
 Result<bool> Courier::keep(uint32_t rail, const FramePort::Completion& frame, Time now) {
-  const auto sequence =
-      load<uint64_t>(memory_.received(rail, frame.id).data() + FrameHead::kBytes);
+  const auto sequence = load<uint64_t>(memory_.received(rail, frame.id).data() + FrameHead::kBytes);
   if (sequence >= taken_ + kWindow || rail_of(sequence) != rail) {
     return fail(Code::kDataLoss, "{}: message {} came where {} was due", options_.peer, sequence,
                 arrived_);

@@ -59,7 +59,7 @@ class Courier {
 
   bool has_message() const { return inbox_[taken_ % kWindow].here && !held_; }
   bool has_room() const;
-  bool is_delivered() const;         // all that was sent has arrived
+  bool is_delivered() const;          // all that was sent has arrived
   std::optional<Time> alarm() const;  // when work() is due though nothing comes
 
  private:

@@ -13,7 +13,7 @@
 namespace cohort::transport {
 namespace {
 
-constexpr uint8_t kMaxPorts = 4;  // of a device
+constexpr uint8_t kMaxPorts = 4;    // of a device
 constexpr int kMaxAddresses = 256;  // of a port
 constexpr std::array<uint8_t, 12> kIpv4Prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -116,9 +116,10 @@ std::string problem_of(const std::vector<RdmaPort>& ports) {
   if (std::ranges::any_of(ports, &RdmaPort::usable)) return "";
   for (const RdmaPort& port : ports) {
     if (port.state == "active") {
-      return fmt::format("{} has no address: give its network interface one of IPv4 "
-                         "(169.254.x.y will do)",
-                         port.device);
+      return fmt::format(
+          "{} has no address: give its network interface one of IPv4 "
+          "(169.254.x.y will do)",
+          port.device);
     }
   }
   return fmt::format("no cable, or nobody at its other end: {} is {}", ports.front().device,

@@ -14,8 +14,8 @@ namespace cohort::transport {
 struct RdmaPort {
   std::string device;  // "mlx5_0", "rxe0", "rdma_en2"
   uint8_t port = 1;
-  std::string state;  // "active", "down", "init"...
-  std::string fabric;  // "ethernet", "infiniband"
+  std::string state;      // "active", "down", "init"...
+  std::string fabric;     // "ethernet", "infiniband"
   double gbit_per_s = 0;  // of the link; 0: the device does not tell
   uint16_t mtu_bytes = 0;
   uint32_t lid = 0;

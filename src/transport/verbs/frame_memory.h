@@ -19,8 +19,8 @@ class FrameMemory {
   explicit FrameMemory(uint32_t rails);
 
   std::span<std::byte> all() const { return {bytes_.get(), size_}; }
-  std::span<std::byte> message(uint32_t slot) const;  // slot < kWindow
-  std::span<std::byte> note(uint32_t slot) const;     // slot < kNoteSlots
+  std::span<std::byte> message(uint32_t slot) const;                  // slot < kWindow
+  std::span<std::byte> note(uint32_t slot) const;                     // slot < kNoteSlots
   std::span<std::byte> received(uint32_t rail, uint32_t slot) const;  // slot < kReceiveSlots
 
  private:

@@ -13,7 +13,7 @@ bool find(void* handle, const char* name, Function& out) {
   return out != nullptr;
 }
 
-Result<VerbsLibrary> load() {
+Result<VerbsLibrary> load_library() {
   void* handle = dlopen(kVerbsLibraryName, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr)
     return fail(Code::kUnsupported, "{} is not installed here", kVerbsLibraryName);
@@ -48,7 +48,7 @@ Result<VerbsLibrary> load() {
 }  // namespace
 
 Result<const VerbsLibrary*> verbs_library() {
-  static const Result<VerbsLibrary> library = load();
+  static const Result<VerbsLibrary> library = load_library();
   if (!library) return tl::unexpected(library.error());
   return &*library;
 }

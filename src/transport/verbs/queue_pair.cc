@@ -62,8 +62,8 @@ Result<void> QueuePair::create(std::span<std::byte> memory) {
   if (kHasCompletionEvents && verbs_->create_comp_channel != nullptr)
     channel_ = {verbs_->create_comp_channel(context_.get()), owner};
   if (channel_) fcntl(channel_->fd, F_SETFL, fcntl(channel_->fd, F_GETFL) | O_NONBLOCK);
-  completions_ = {
-      verbs_->create_cq(context_.get(), kCompletions, nullptr, channel_.get(), 0), owner};
+  completions_ = {verbs_->create_cq(context_.get(), kCompletions, nullptr, channel_.get(), 0),
+                  owner};
   if (!completions_) return refused(port_.device, "a completion queue", errno);
   ibv_qp_init_attr wanted{};
   wanted.send_cq = wanted.recv_cq = completions_.get();
@@ -114,8 +114,7 @@ Result<void> QueuePair::connect(const RailAddress& peer) {
   ready.ah_attr.port_num = port_.port;
   ready.max_dest_rd_atomic = 1;
   ready.min_rnr_timer = kNotReadyTimer;
-  int mask =
-      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
+  int mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
   if (reliable_) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
   COHORT_TRY_VOID(modify(ready, mask, "RTR"));
 

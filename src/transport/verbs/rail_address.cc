@@ -12,8 +12,8 @@ constexpr uint32_t kMaxNumber = 0xffffff;  // queue pairs and packets have numbe
 
 }  // namespace
 
-std::array<std::byte, RailAddress::kBytes> RailAddress::encode() const {
-  std::array<std::byte, kBytes> bytes{};
+std::string RailAddress::encode() const {
+  std::string bytes(kBytes, '\0');
   store(bytes.data(), queue_pair);
   store(bytes.data() + 4, first_packet);
   store(bytes.data() + 8, lid);
@@ -23,9 +23,10 @@ std::array<std::byte, RailAddress::kBytes> RailAddress::encode() const {
   return bytes;
 }
 
-Result<RailAddress> RailAddress::decode(std::span<const std::byte> bytes) {
+Result<RailAddress> RailAddress::decode(std::string_view bytes) {
   if (bytes.size() != kBytes)
-    return fail(Code::kDataLoss, "a queue pair's address has {} bytes, not {}", kBytes, bytes.size());
+    return fail(Code::kDataLoss, "a queue pair's address has {} bytes, not {}", kBytes,
+                bytes.size());
   RailAddress address{.queue_pair = load<uint32_t>(bytes.data()),
                       .first_packet = load<uint32_t>(bytes.data() + 4),
                       .lid = load<uint32_t>(bytes.data() + 8),

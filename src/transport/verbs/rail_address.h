@@ -4,7 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -20,8 +21,8 @@ struct RailAddress {
   bool reliable = false;
   std::array<std::byte, 16> gid{};
 
-  std::array<std::byte, kBytes> encode() const;
-  static Result<RailAddress> decode(std::span<const std::byte> bytes);  // kDataLoss
+  std::string encode() const;
+  static Result<RailAddress> decode(std::string_view bytes);  // kDataLoss
 };
 
 }  // namespace cohort::transport

@@ -26,8 +26,8 @@ const bool kHasReliableQueuePairs = true;
 const bool kHasCompletionEvents = true;
 
 bool is_routable_address(const std::string& device, uint8_t port, int index) {
-  std::ifstream file(fmt::format("/sys/class/infiniband/{}/ports/{}/gid_attrs/types/{}", device,
-                                 port, index));
+  std::ifstream file(
+      fmt::format("/sys/class/infiniband/{}/ports/{}/gid_attrs/types/{}", device, port, index));
   std::string type;
   std::getline(file, type);
   return type != "IB/RoCE v1";
@@ -53,9 +53,10 @@ std::string locked_memory_hint() {
   rlimit limit{};
   getrlimit(RLIMIT_MEMLOCK, &limit);
   if (limit.rlim_cur == RLIM_INFINITY) return "";
-  return fmt::format("{} may be locked (ulimit -l): raise it, e.g. LimitMEMLOCK=infinity in the "
-                     "service, or memlock in /etc/security/limits.conf",
-                     format_bytes(limit.rlim_cur));
+  return fmt::format(
+      "{} may be locked (ulimit -l): raise it, e.g. LimitMEMLOCK=infinity in the "
+      "service, or memlock in /etc/security/limits.conf",
+      format_bytes(limit.rlim_cur));
 }
 
 }  // namespace cohort::transport

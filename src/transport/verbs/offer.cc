@@ -1,0 +1,58 @@
+#include "transport/verbs/offer.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/bytes.h"
+
+namespace cohort::transport {
+namespace {
+
+constexpr size_t kHeadBytes = 8;
+constexpr size_t kMaxAttempts = 16;
+
+int common_bits(const RailAddress& a, const RailAddress& b) {
+  int bits = 0;
+  for (size_t i = 0; i < a.gid.size(); ++i) {
+    const auto differing = static_cast<uint8_t>(a.gid[i] ^ b.gid[i]);
+    bits += std::countl_zero(differing);
+    if (differing != 0) break;
+  }
+  return bits;
+}
+
+}  // namespace
+
+std::string Offer::encode() const {
+  std::string bytes(kHeadBytes, '\0');
+  store(bytes.data(), session);
+  store(bytes.data() + 4, rails);
+  for (const RailAddress& port : ports) bytes += port.encode();
+  return bytes;
+}
+
+Result<Offer> Offer::decode(std::string_view bytes) {
+  const bool whole = bytes.size() >= kHeadBytes &&
+                     bytes.size() <= kHeadBytes + kMaxPorts * RailAddress::kBytes &&
+                     (bytes.size() - kHeadBytes) % RailAddress::kBytes == 0;
+  if (!whole) return fail(Code::kDataLoss, "an RDMA offer of {} bytes", bytes.size());
+  Offer offer{.session = load<uint32_t>(bytes.data()), .rails = load<uint32_t>(bytes.data() + 4)};
+  for (size_t at = kHeadBytes; at < bytes.size(); at += RailAddress::kBytes) {
+    COHORT_TRY(const RailAddress port, RailAddress::decode(bytes.substr(at, RailAddress::kBytes)));
+    offer.ports.push_back(port);
+  }
+  return offer;
+}
+
+std::vector<Match> matches_of(const Offer& dialler, const Offer& dialled) {
+  std::vector<Match> matches;
+  for (size_t a = 0; a < dialler.ports.size(); ++a) {
+    for (size_t b = 0; b < dialled.ports.size(); ++b)
+      matches.push_back({a, b, common_bits(dialler.ports[a], dialled.ports[b])});
+  }
+  std::ranges::stable_sort(matches, std::ranges::greater(), &Match::common_bits);
+  matches.resize(std::min(matches.size(), kMaxAttempts));
+  return matches;
+}
+
+}  // namespace cohort::transport

@@ -1,0 +1,40 @@
+// What the two ends of a link offer each other before they try, and in which order they try it. Pure.
+//
+//   u32 session   u32 rails at most   then 32 bytes a port: its address, without a queue pair (rail_address.h)
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "transport/verbs/rail_address.h"
+
+namespace cohort::transport {
+
+struct Offer {
+  static constexpr size_t kMaxPorts = 8;
+
+  uint32_t session = 0;  // that of the end that dialled counts
+  uint32_t rails = 1;
+  std::vector<RailAddress> ports;
+
+  std::string encode() const;
+  static Result<Offer> decode(std::string_view bytes);  // kDataLoss
+};
+
+// A port of each end.
+struct Match {
+  size_t dialler = 0, dialled = 0;
+  int common_bits = 0;  // at the front of their addresses: in one network, most likely
+
+  bool shares_port(const Match& other) const {
+    return dialler == other.dialler || dialled == other.dialled;
+  }
+};
+
+// The likeliest first; the same list on both ends.
+std::vector<Match> matches_of(const Offer& dialler, const Offer& dialled);
+
+}  // namespace cohort::transport

@@ -1,0 +1,203 @@
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "transport/cipher.h"
+#include "transport/verbs/offer.h"
+#include "transport/verbs/system.h"
+#include "transport/verbs/verbs.h"
+#include "transport/verbs/verbs_link.h"
+
+namespace cohort::transport {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kProbeBytes = 8192;  // at least one packet of the largest size
+constexpr milliseconds kProbeLimit{500};
+constexpr milliseconds kBetweenProbes{5};
+constexpr int kUnreliableProbes = 8;  // so that some arrive whatever is lost
+constexpr std::string_view kYes = "yes", kNo = "no";
+
+class Opening {
+ public:
+  Opening(Meeting& meeting, const VerbsOptions& options)
+      : meeting_(meeting), options_(options), memory_(static_cast<uint32_t>(options.max_rails)) {}
+
+  Result<VerbsLink::Parts> run();
+
+ private:
+  Result<void> exchange_offers();
+  std::vector<Match> matches() const {
+    return meeting_.dialled() ? matches_of(ours_, theirs_) : matches_of(theirs_, ours_);
+  }
+  Result<std::unique_ptr<QueuePair>> try_match(const Match& match);
+  Result<std::unique_ptr<QueuePair>> make(const RdmaPort& port, bool reliable);
+  Result<bool> agree(bool yes);
+  bool probe(QueuePair& pair);
+  Result<bool> take_probes(QueuePair& pair);
+
+  Meeting& meeting_;
+  const VerbsOptions& options_;
+  FrameMemory memory_;
+  std::vector<RdmaPort> ports_;
+  Offer ours_, theirs_;
+  std::vector<std::unique_ptr<QueuePair>> rails_;
+  bool probe_posted_ = false;
+  std::string refusals_;
+};
+
+Result<void> Opening::exchange_offers() {
+  ports_ = options_.ports;
+  if (ports_.empty()) ports_ = rdma_ports().value_or(std::vector<RdmaPort>());
+  std::erase_if(ports_, [](const RdmaPort& port) { return !port.usable(); });
+  ports_.resize(std::min(ports_.size(), Offer::kMaxPorts));
+  std::array<std::byte, 4> random;
+  COHORT_TRY_VOID(fill_random(random));
+  ours_.session = load<uint32_t>(random.data()) | 1;  // 0 is a probe's
+  ours_.rails = static_cast<uint32_t>(options_.max_rails);
+  const bool reliable =
+      kHasReliableQueuePairs &&
+      options_.type.value_or(QueuePairType::kReliable) == QueuePairType::kReliable;
+  for (const RdmaPort& port : ports_) {
+    ours_.ports.push_back(
+        {.lid = port.lid, .mtu_bytes = port.mtu_bytes, .reliable = reliable, .gid = port.gid});
+  }
+  COHORT_TRY_VOID(meeting_.tell(ours_.encode()));
+  COHORT_TRY(const std::string theirs, meeting_.hear());
+  COHORT_TRY(theirs_, Offer::decode(theirs));
+  return {};
+}
+
+Result<VerbsLink::Parts> Opening::run() {
+  COHORT_TRY(Alarm alarm, Alarm::make());
+  COHORT_TRY_VOID(exchange_offers());
+  if (ours_.ports.empty())
+    return fail(Code::kUnavailable, "no usable RDMA port on this device. {}", rdma_facts().problem);
+  if (theirs_.ports.empty()) return fail(Code::kUnavailable, "the other has no usable RDMA port");
+  const uint32_t wanted = std::min(ours_.rails, theirs_.rails);
+  std::vector<Match> used;
+  for (const Match& match : matches()) {
+    if (rails_.size() == wanted) break;
+    if (std::ranges::any_of(used, [&](const Match& u) { return u.shares_port(match); })) continue;
+    COHORT_TRY(std::unique_ptr<QueuePair> rail, try_match(match));
+    if (!rail) continue;
+    rails_.push_back(std::move(rail));
+    used.push_back(match);
+  }
+  if (rails_.empty()) return fail(Code::kUnavailable, "{}", refusals_);
+  return VerbsLink::Parts{.memory = std::move(memory_),
+                          .rails = std::move(rails_),
+                          .session = meeting_.dialled() ? ours_.session : theirs_.session,
+                          .alarm = std::move(alarm)};
+}
+
+// Null when the two do not reach each other; an error only of the meeting.
+Result<std::unique_ptr<QueuePair>> Opening::try_match(const Match& match) {
+  const RdmaPort& port = ports_[meeting_.dialled() ? match.dialler : match.dialled];
+  const auto refuse = [&](const std::string& why) {
+    log::debug("RDMA port {} towards {}: {}", port.device, meeting_.peer(), why);
+    if (refusals_.find(why) == std::string::npos)
+      refusals_ += (refusals_.empty() ? "" : "; ") + why;
+    return std::unique_ptr<QueuePair>();
+  };
+  const size_t mine = meeting_.dialled() ? match.dialler : match.dialled;
+  const size_t other = meeting_.dialled() ? match.dialled : match.dialler;
+  auto made = make(port, ours_.ports[mine].reliable && theirs_.ports[other].reliable);
+  COHORT_TRY_VOID(meeting_.tell(made ? (*made)->address().encode() : std::string()));
+  COHORT_TRY(const std::string answer, meeting_.hear());
+  if (!made) return refuse(made.error().message);
+  if (answer.empty()) return refuse("the other cannot use its RDMA port");
+  COHORT_TRY(const RailAddress peer, RailAddress::decode(answer));
+
+  const Result<void> connected = (*made)->connect(peer);
+  COHORT_TRY(const bool both_connected, agree(connected.has_value()));
+  if (!connected) return refuse(connected.error().message);
+  if (!both_connected) return refuse("the other cannot connect its RDMA port");
+  COHORT_TRY(const bool both_reached, agree(probe(**made)));
+  if (!both_reached) return refuse(fmt::format("nothing comes across from {}", port.device));
+  return std::move(*made);
+}
+
+Result<std::unique_ptr<QueuePair>> Opening::make(const RdmaPort& port, bool reliable) {
+  COHORT_TRY(auto pair, QueuePair::make(port, reliable, memory_.all()));
+  const auto rail = static_cast<uint32_t>(rails_.size());
+  for (uint32_t slot = 0; slot < kReceiveSlots; ++slot)
+    COHORT_TRY_VOID(pair->receive(slot, memory_.received(rail, slot)));
+  return pair;
+}
+
+// True when both say so.
+Result<bool> Opening::agree(bool yes) {
+  COHORT_TRY_VOID(meeting_.tell(yes ? kYes : kNo));
+  COHORT_TRY(const std::string answer, meeting_.hear());
+  return yes && answer == kYes;
+}
+
+// Has a probe of the other's come? Sends own ones meanwhile, and leaves none of them under way.
+bool Opening::probe(QueuePair& pair) {
+  const std::span<std::byte> frame = memory_.message(0).first(kProbeBytes);
+  std::memset(frame.data(), 0, frame.size());
+  const auto start = Clock::now();
+  bool came = false;
+  probe_posted_ = false;
+  int left = pair.is_reliable() ? 1 : kUnreliableProbes;
+  for (auto next = start; Clock::now() - start < kProbeLimit; ::poll(nullptr, 0, 1)) {
+    if (left > 0 && !probe_posted_ && Clock::now() >= next) {
+      if (!pair.send(0, frame)) return false;
+      probe_posted_ = true;
+      --left;
+      next += kBetweenProbes;
+    }
+    const Result<bool> taken = take_probes(pair);
+    if (!taken) return false;
+    came |= *taken;
+    if (came && left == 0 && !probe_posted_) return true;
+  }
+  return false;
+}
+
+Result<bool> Opening::take_probes(QueuePair& pair) {
+  bool came = false;
+  const auto rail = static_cast<uint32_t>(rails_.size());
+  while (true) {
+    COHORT_TRY(const std::optional<FramePort::Completion> done, pair.poll());
+    if (!done) return came;
+    if (!done->received) {
+      probe_posted_ = false;
+      continue;
+    }
+    came |= done->size == kProbeBytes;
+    COHORT_TRY_VOID(pair.receive(done->id, memory_.received(rail, done->id)));
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Link>> open_verbs_link(Meeting& meeting, const VerbsOptions& options) {
+  COHORT_CHECK(options.max_rails >= 1 && options.max_rails <= kMaxRails);
+  COHORT_TRY(VerbsLink::Parts parts, Opening(meeting, options).run());
+  parts.control = meeting.take_link();
+  return std::make_unique<VerbsLink>(std::move(parts));
+}
+
+Result<std::unique_ptr<Link>> open_verbs_between(Meeting& meeting) {
+  return open_verbs_link(meeting, {});
+}
+
+Result<std::unique_ptr<Link>> open_unreliable_verbs_between(Meeting& meeting) {
+  return open_verbs_link(meeting, {.type = QueuePairType::kUnreliable});
+}
+
+bool has_usable_rdma_port() {
+  const auto ports = rdma_ports();
+  return ports && std::ranges::any_of(*ports, &RdmaPort::usable);
+}
+
+}  // namespace cohort::transport

@@ -1,0 +1,180 @@
+#include "transport/verbs/verbs_link.h"
+
+#include <poll.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace cohort::transport {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kOwnerAway{10};         // since its last call: the caretaker takes over
+constexpr milliseconds kIdle{100};             // between the caretaker's looks when nothing is due
+constexpr milliseconds kLongestFarewell{300};  // for what was sent last to arrive
+constexpr std::chrono::microseconds kBetweenLooks{500};  // asleep, where a device has no events
+
+std::vector<QueuePair*> borrowed(const std::vector<std::unique_ptr<QueuePair>>& rails) {
+  std::vector<QueuePair*> borrows;
+  for (const auto& rail : rails) borrows.push_back(rail.get());
+  return borrows;
+}
+
+std::vector<std::unique_ptr<FramePort>> as_ports(std::vector<std::unique_ptr<QueuePair>> rails) {
+  std::vector<std::unique_ptr<FramePort>> ports;
+  for (auto& rail : rails) ports.push_back(std::move(rail));
+  return ports;
+}
+
+}  // namespace
+
+VerbsLink::VerbsLink(Parts parts)
+    : control_(std::move(parts.control)),
+      rails_(borrowed(parts.rails)),
+      alarm_(std::move(parts.alarm)),
+      courier_(std::move(parts.memory), as_ports(std::move(parts.rails)),
+               {.session = parts.session, .peer = control_->peer(), .now = Clock::now()}) {
+  if (const std::optional<pollfd> control = control_->arm({.receive = true})) {
+    control_fd_ = control->fd;
+    if (control_fd_ >= 0) (void)alarm_.watch(control_fd_);
+  }
+  control_->disarm();
+  for (const QueuePair* rail : rails_) {
+    if (rail->event_fd() >= 0) (void)alarm_.watch(rail->event_fd());
+  }
+  if (!is_reliable()) caretaker_ = std::thread([this] { take_care(); });
+}
+
+VerbsLink::~VerbsLink() {
+  deliver_rest();
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  closing_changed_.notify_all();
+  if (caretaker_.joinable()) caretaker_.join();
+}
+
+// The queue pairs end with this link: what is under way is to arrive before the control link says that we leave.
+void VerbsLink::deliver_rest() {
+  const auto end = Clock::now() + kLongestFarewell;
+  while (Clock::now() < end) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (failure_ || left_ || courier_.is_delivered()) break;
+      if (!courier_.work(Clock::now())) break;
+    }
+    if (!check()) return;
+    ::poll(nullptr, 0, 1);
+  }
+  const std::lock_guard lock(mutex_);
+  if (!failure_) (void)courier_.tell();
+}
+
+tl::unexpected<Error> VerbsLink::broken(Error error) {
+  const bool named = error.message.starts_with(peer());
+  if (!failure_) {
+    failure_ =
+        Error{error.code, named ? error.message : fmt::format("{}: {}", peer(), error.message)};
+  }
+  return tl::unexpected(*failure_);
+}
+
+Result<bool> VerbsLink::try_send(const OutMessage& message) {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return tl::unexpected(*failure_);
+  ++calls_;
+  Result<bool> sent = courier_.try_send(message, Clock::now());
+  return sent ? sent : broken(std::move(sent).error());
+}
+
+Result<std::optional<InMessage>> VerbsLink::try_receive() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return tl::unexpected(*failure_);
+  ++calls_;
+  auto message = courier_.try_receive(Clock::now());
+  if (!message) return broken(std::move(message).error());
+  if (!*message && left_) return broken(*left_);
+  return message;
+}
+
+void VerbsLink::release() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return;
+  if (auto released = courier_.release(Clock::now()); !released)
+    (void)broken(std::move(released).error());
+}
+
+// The control link carries nothing while both live; its end in good order is remembered, any other is an error.
+Result<void> VerbsLink::check_control() {
+  if (left_) return {};
+  COHORT_TRY_VOID(control_->check());
+  auto message = control_->try_receive();
+  if (message && *message)
+    return fail(Code::kDataLoss, "{}: speaks on the control link of an RDMA link", peer());
+  if (message) return {};
+  left_ = message.error();
+  if (control_fd_ >= 0) alarm_.forget(control_fd_);
+  return {};
+}
+
+Result<void> VerbsLink::check() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return tl::unexpected(*failure_);
+  ++calls_;
+  Result<void> alive = check_control();
+  for (QueuePair* rail : rails_) {
+    if (alive) alive = rail->check();
+  }
+  if (alive) alive = courier_.work(Clock::now());
+  // After a farewell the rails may fail as well: what has come over them still counts.
+  if (!alive && left_) return {};
+  return alive ? alive : broken(std::move(alive).error());
+}
+
+std::optional<pollfd> VerbsLink::arm(Interest interest) {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return std::nullopt;
+  for (QueuePair* rail : rails_) rail->arm_events();
+  // What completed before the events were armed rings no bell.
+  const auto now = Clock::now();
+  if (!courier_.work(now) || (!is_reliable() && !courier_.tell())) return std::nullopt;
+  if ((interest.receive && courier_.has_message()) || (interest.send && courier_.has_room()))
+    return std::nullopt;
+  std::optional<Courier::Time> alarm = courier_.alarm();
+  const bool has_events = rails_.front()->event_fd() >= 0;
+  if (!has_events && (interest.receive || interest.send)) alarm = now + kBetweenLooks;
+  if (alarm)
+    alarm_.ring_in(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::max(*alarm, now) - now));
+  return pollfd{.fd = alarm_.fd(), .events = POLLIN, .revents = 0};
+}
+
+void VerbsLink::disarm() {
+  const std::lock_guard lock(mutex_);
+  alarm_.silence();
+  for (QueuePair* rail : rails_) rail->drain_events();
+}
+
+void VerbsLink::abort(std::string_view reason) {
+  const std::lock_guard lock(mutex_);
+  control_->abort(reason);
+  if (!failure_)
+    failure_ = Error{Code::kUnavailable, fmt::format("{}: this side gave up: {}", peer(), reason)};
+}
+
+void VerbsLink::take_care() {
+  std::unique_lock lock(mutex_);
+  uint64_t seen = 0;
+  while (!closing_) {
+    closing_changed_.wait_for(lock, courier_.alarm() ? kOwnerAway : kIdle);
+    const bool away = std::exchange(seen, calls_) == calls_;
+    if (closing_ || failure_ || !away) continue;
+    if (auto worked = courier_.work(Clock::now()); !worked && !left_)
+      (void)broken(std::move(worked).error());
+  }
+}
+
+}  // namespace cohort::transport
