@@ -27,7 +27,7 @@ class GroupOf : public ::testing::TestWithParam<std::tuple<int, LinkType>> {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, GroupOf,
                          ::testing::Combine(::testing::Values(1, 2, 3, 4, 5, 8),
-                                            ::testing::Values(LinkType::kTcp, LinkType::kShm)),
+                                            ::testing::ValuesIn(link_types_here())),
                          [](const auto& test) {
                            return std::to_string(std::get<0>(test.param)) +
                                   type_name(std::get<1>(test.param));
@@ -193,7 +193,7 @@ TEST(Group, TheDirectAndTheScatteredSumHaveTheSameBits) {
 }
 
 class GroupErrors : public ::testing::TestWithParam<LinkType> {};
-INSTANTIATE_TEST_SUITE_P(Links, GroupErrors, ::testing::Values(LinkType::kTcp, LinkType::kShm),
+INSTANTIATE_TEST_SUITE_P(Links, GroupErrors, ::testing::ValuesIn(link_types_here()),
                          [](const auto& test) { return type_name(test.param); });
 
 TEST_P(GroupErrors, ADeadlineThatPassesEndsTheGroupOnAllRanksAndNamesWhoWasAwaited) {

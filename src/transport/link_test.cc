@@ -54,7 +54,7 @@ class LinkOf : public ::testing::TestWithParam<LinkType> {
   std::unique_ptr<Link> a_, b_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Links, LinkOf, ::testing::Values(LinkType::kTcp, LinkType::kShm),
+INSTANTIATE_TEST_SUITE_P(Links, LinkOf, ::testing::ValuesIn(link_types_here()),
                          [](const auto& test) { return type_name(test.param); });
 
 TEST_P(LinkOf, MessagesArriveWholeAndInOrder) {

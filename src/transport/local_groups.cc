@@ -1,10 +1,12 @@
 #include "transport/local_groups.h"
 
+#include <algorithm>
 #include <future>
 
 #include "transport/shm.h"
 #include "transport/socket.h"
 #include "transport/tcp.h"
+#include "transport/transports.h"
 
 namespace cohort::transport {
 namespace {
@@ -22,15 +24,37 @@ Result<Pair> connect_shm(int low, int high) {
   return Pair(std::move(first), std::move(second));
 }
 
-// The handshake needs both ends at once, hence the second thread.
-Result<Pair> connect_tcp_links(int low, int high, const std::optional<LinkKey>& secret) {
+struct Named {
+  LinkType type;
+  const char* name;
+  std::string_view transport;
+};
+constexpr Named kTypes[] = {{LinkType::kTcp, "Tcp", "tcp"},
+                            {LinkType::kShm, "Shm", "shm"},
+                            {LinkType::kVerbs, "Verbs", "verbs"},
+                            {LinkType::kVerbsUc, "VerbsUc", "verbs-uc"}};
+
+const Named& named(LinkType type) { return *std::ranges::find(kTypes, type, &Named::type); }
+
+Result<std::unique_ptr<Link>> open_end(UniqueFd socket, HandshakeOptions handshake,
+                                       std::string_view transport) {
+  handshake.offers = offers_for(transport);
+  const int peer = handshake.peer_rank;
+  COHORT_TRY(OpenedLink met, open_tcp_link_to_any(std::move(socket), handshake,
+                                                  [peer](int) { return name_of(peer); }));
+  return settle_link(std::move(met), handshake, transport, handshake.rank < peer);
+}
+
+// A handshake needs both ends at once, hence the second thread.
+Result<Pair> connect_by(std::string_view transport, int low, int high,
+                        const std::optional<LinkKey>& secret) {
   COHORT_TRY(auto sockets, tcp_pair());
   auto opening = std::async(std::launch::async, [&] {
-    return open_tcp_link(std::move(sockets.second),
-                         {.rank = high, .peer_rank = low, .secret = secret}, name_of(low));
+    return open_end(std::move(sockets.second), {.rank = high, .peer_rank = low, .secret = secret},
+                    transport);
   });
-  auto first = open_tcp_link(std::move(sockets.first),
-                             {.rank = low, .peer_rank = high, .secret = secret}, name_of(high));
+  auto first = open_end(std::move(sockets.first),
+                        {.rank = low, .peer_rank = high, .secret = secret}, transport);
   auto second = opening.get();
   if (!first) return tl::unexpected(first.error());
   if (!second) return tl::unexpected(second.error());
@@ -38,6 +62,21 @@ Result<Pair> connect_tcp_links(int low, int high, const std::optional<LinkKey>& 
 }
 
 }  // namespace
+
+const char* type_name(LinkType type) { return named(type).name; }
+
+LinkType link_type_of(std::string_view transport) {
+  const Named* found = std::ranges::find(kTypes, transport, &Named::transport);
+  return found == std::end(kTypes) ? LinkType::kTcp : found->type;
+}
+
+std::vector<LinkType> link_types_here() {
+  std::vector<LinkType> types;
+  for (const Named& known : kTypes) {
+    if (known.transport == kTcp || offers_for(known.transport) != 0) types.push_back(known.type);
+  }
+  return types;
+}
 
 Result<LinkTable> make_local_links(const LocalGroupOptions& options) {
   const auto size = static_cast<size_t>(options.size);
@@ -48,7 +87,7 @@ Result<LinkTable> make_local_links(const LocalGroupOptions& options) {
       const int a = static_cast<int>(low), b = static_cast<int>(high);
       COHORT_TRY(Pair pair, options.type == LinkType::kShm
                                 ? connect_shm(a, b)
-                                : connect_tcp_links(a, b, options.secret));
+                                : connect_by(named(options.type).transport, a, b, options.secret));
       links[low][high] = std::move(pair.first);
       links[high][low] = std::move(pair.second);
     }

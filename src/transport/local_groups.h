@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -13,8 +14,10 @@
 
 namespace cohort::transport {
 
-enum class LinkType { kTcp, kShm };
-inline const char* type_name(LinkType type) { return type == LinkType::kTcp ? "Tcp" : "Shm"; }
+enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc };
+const char* type_name(LinkType type);               // "Tcp"
+LinkType link_type_of(std::string_view transport);  // "tcp"; kTcp when it is none of ours
+std::vector<LinkType> link_types_here();            // those that this machine can open
 inline void PrintTo(LinkType type, std::ostream* out) { *out << type_name(type); }
 
 struct LocalGroupOptions {
@@ -24,7 +27,7 @@ struct LocalGroupOptions {
   GroupOptions group;
 };
 
-// links[a][b] leads from rank a to rank b over loopback or shared memory.
+// links[a][b] leads from rank a to rank b of this machine.
 using LinkTable = std::vector<std::vector<std::unique_ptr<Link>>>;
 Result<LinkTable> make_local_links(const LocalGroupOptions& options);
 
