@@ -85,6 +85,19 @@ struct VerifyOptions {
 };
 int verify(const Common& common, const VerifyOptions& options);
 
+struct PerplexityOptions {
+  std::string model;
+  std::filesystem::path file;
+  int32_t context = 512;  // tokens of a window
+  int32_t windows = 0;    // at most; 0: all
+  int32_t chunk = 64;     // tokens a step
+  std::string math = "fast";
+  std::string against;       // a reference model, whose distributions are compared; empty: none, or
+  std::string against_math;  // the same model's with other arithmetic
+  int32_t threads = 0;       // 0: one a core
+};
+int perplexity(const Common& common, const StoreOptions& store, const PerplexityOptions& options);
+
 struct BenchOptions {
   std::string model;            // or
   std::string shape;            // of random weights (synthetic_model.h)

@@ -28,6 +28,7 @@ struct Options {
   RunOptions run;
   PlaceOptions place;
   VerifyOptions verify;
+  PerplexityOptions perplexity;
   BenchOptions bench;
   TokenizeOptions tokenize;
   std::string model;
@@ -225,6 +226,32 @@ void add_verify(CLI::App& app, Options& o) {
   add_common(command, o);
 }
 
+void add_perplexity(CLI::App& app, Options& o) {
+  CLI::App& command = add_command(app, "perplexity", "how well a model foretells a text", o,
+                                  [&o] { return perplexity(o.common, o.store, o.perplexity); });
+  command.add_option("model", o.perplexity.model)->required();
+  command.add_option("file", o.perplexity.file, "a text; - for standard input")->required();
+  command.add_option("--context", o.perplexity.context, "tokens of a window")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--windows", o.perplexity.windows, "read no more than so many; 0 = all")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--chunk", o.perplexity.chunk, "tokens a step; 1 = as in decoding")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--math", o.perplexity.math)
+      ->check(CLI::IsMember({"f32", "fast", "int8"}))
+      ->capture_default_str();
+  command.add_option("--against", o.perplexity.against, "print KL from this model, too");
+  command
+      .add_option("--against-math", o.perplexity.against_math,
+                  "of the other, or of the same model; default f32")
+      ->check(CLI::IsMember({"f32", "fast", "int8"}));
+  command.add_option("--threads", o.perplexity.threads)->check(CLI::NonNegativeNumber);
+  add_common(command, o);
+  add_store(command, o);
+}
+
 void add_bench(CLI::App& app, Options& o) {
   CLI::App& command =
       add_command(app, "bench", "measure prefill and decode beside the machine's limits", o,
@@ -317,6 +344,7 @@ int main_with(int argc, char** argv) {
   add_secret(app, options);
   add_store_commands(app, options);
   add_verify(app, options);
+  add_perplexity(app, options);
   add_bench(app, options);
   add_text_commands(app, options);
   add_common(add_command(app, "version", "version of this binary", options,

@@ -123,49 +123,6 @@ GoldenDifference difference(std::span<const float> got, std::span<const float> w
   return {.max_abs = rows.back(), .row_max_median = rows[rows.size() / 2]};
 }
 
-int32_t argmax(std::span<const float> row) {
-  return static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
-}
-
-// log(softmax) of a row, in place.
-void log_softmax(std::span<double> row) {
-  const double largest = *std::ranges::max_element(row);
-  double sum = 0;
-  for (const double value : row) sum += std::exp(value - largest);
-  for (double& value : row) value -= largest + std::log(sum);
-}
-
-double divergence_of_row(std::span<const float> got, std::span<const float> wanted) {
-  std::vector<double> p(wanted.begin(), wanted.end()), q(got.begin(), got.end());
-  log_softmax(p);
-  log_softmax(q);
-  double divergence = 0;
-  for (size_t i = 0; i < p.size(); ++i) divergence += std::exp(p[i]) * (p[i] - q[i]);
-  return divergence;
-}
-
-class DivergenceMeter {
- public:
-  void add(std::span<const float> got, std::span<const float> wanted, size_t columns) {
-    for (size_t at = 0; at < wanted.size(); at += columns) {
-      const auto ours = got.subspan(at, columns), golden = wanted.subspan(at, columns);
-      const double row = divergence_of_row(ours, golden);
-      kl_sum_ += row;
-      kl_max_ = std::max(kl_max_, row);
-      agreed_ += argmax(ours) == argmax(golden) ? 1 : 0;
-      ++rows_;
-    }
-  }
-  GoldenDivergence result() const {
-    const double rows = std::max(rows_, 1);
-    return {.kl_mean = kl_sum_ / rows, .kl_max = kl_max_, .top1_agreement = agreed_ / rows};
-  }
-
- private:
-  double kl_sum_ = 0, kl_max_ = 0;
-  int agreed_ = 0, rows_ = 0;
-};
-
 bool greedy_agrees(const Golden& golden, std::span<const float> prefill,
                    std::span<const float> decode) {
   const auto columns = static_cast<size_t>(golden.vocab_size);

@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "models/divergence.h"
 #include "models/model.h"
 
 namespace cohort::models {
@@ -48,20 +49,9 @@ struct GoldenDifference {
   }
 };
 
-// Of the distributions over the next token, over all rows.
-struct GoldenDivergence {
-  double kl_mean = 0, kl_max = 0;  // nats, of the golden's from ours
-  double top1_agreement = 0;       // share of rows whose likeliest token is the golden one
-  void fields(auto& visit) {
-    visit("kl_mean", kl_mean);
-    visit("kl_max", kl_max);
-    visit("top1_agreement", top1_agreement);
-  }
-};
-
 struct GoldenReport {
   GoldenDifference prefill, decode;
-  GoldenDivergence divergence;
+  Divergence divergence;      // over all rows
   bool greedy_agree = false;  // every greedy choice is the golden one
   bool pass = false;          // within tolerance; judged by the maximum, greedy_agree too
   void fields(auto& visit) {

@@ -80,6 +80,43 @@ TEST(Cli, VerifyFailsWhenTheToleranceIsImpossible) {
   EXPECT_EQ(run_cohort({"verify", kModels + "llama-q4", "--tolerance", "1e-12"}).exit_code, 1);
 }
 
+std::string chat_with_answer(const std::string& answer) {
+  return run_cohort({"template", "demo", "-"},
+                    R"({"messages":[{"role":"user","content":"What is a lantern?"}]})")
+             .out +
+         answer;
+}
+
+Json perplexity_of(const std::string& text, std::vector<std::string> flags) {
+  std::vector<std::string> command = {"perplexity", "demo", "-", "--context", "20", "--json"};
+  command.insert(command.end(), flags.begin(), flags.end());
+  const CommandResult result = run_cohort(command, text);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  return parse_json(result.out).value();
+}
+
+TEST(Cli, PerplexityIsLowerForWhatAModelWouldSay) {
+  const std::string own = run_cohort({"run", "demo", "What is a lantern?"}).out;
+  const std::string other = run_cohort({"run", "demo", "What is a violin?"}).out;
+  EXPECT_LT(perplexity_of(chat_with_answer(own), {})["perplexity"].get<double>(),
+            perplexity_of(chat_with_answer(other), {})["perplexity"].get<double>());
+}
+
+TEST(Cli, PerplexityComparesAModelsArithmeticWithItsReference) {
+  const std::string text = chat_with_answer("Light in a transparent protective case.");
+  const Json same = perplexity_of(text, {"--math", "f32", "--against-math", "f32"});
+  EXPECT_EQ(same["kl_max"].get<double>(), 0);
+  const Json decode = perplexity_of(text, {"--chunk", "1", "--against-math", "f32"});
+  EXPECT_GT(decode["kl_mean"].get<double>(), 0);
+  EXPECT_LT(decode["kl_mean"].get<double>(), 0.02);
+}
+
+TEST(Cli, PerplexityNeedsAWindowOfText) {
+  const CommandResult result = run_cohort({"perplexity", "demo", "-"}, "too short");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("--context"), std::string::npos) << result.err;
+}
+
 TEST(Cli, LsListsTheBuiltInModelAndShowDescribesIt) {
   const CommandResult listed = run_cohort({"ls", "--json", "--offline"});
   EXPECT_EQ(listed.exit_code, 0) << listed.err;
