@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 
+import accuracy
 from peers import DistributedLlama, LlamaBench, PeerError
 from rows import ROWS, Reach, median_figures
 
@@ -212,7 +213,8 @@ def main():
     if options.write:
         report = {**machine(), "figures": merged(figures)}
         STORED.write_text(json.dumps(report, indent=1) + "\n")
-        write_document(document_text(report))
+        write_document(f"{document_text(report)}\n\n**Accuracy**: KL from float32 in nats a token, and how often the likeliest "
+                       f"token is the same\n\n{accuracy.table(options.binary)}")
 
 
 if __name__ == "__main__":
