@@ -8,14 +8,9 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/math.h"
 
 namespace cohort::backend {
-
-enum class Math : uint8_t {
-  kF32,  // float32 throughout: what goldens are compared with
-  kFast,  // the machine's dot instructions: activations rounded to int8 (a few rows) or bf16 (many) on their way
-  kInt8,  // as kFast, but int8 for many rows, too, of weights in 2 to 8 bits: prompts read faster, a little less exactly
-};
 
 struct CpuOptions {
   int threads = 0;  // 0: one a core this process may run on

@@ -39,12 +39,6 @@ Weights plan(const WeightStore::Stack& stack) {
 
 }  // namespace
 
-RowRange resolve(RowRange range, int64_t size) {
-  if (range.count < 0) range.count = size - range.first;
-  COHORT_CHECK(range.first >= 0 && range.count > 0 && range.first + range.count <= size);
-  return range;
-}
-
 WeightRows rows_of(const Weights& weights, int32_t first, int32_t count) {
   for (const Segment& segment : weights.segments) {
     const int64_t offset = first - segment.first_row;

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/memory.h"
 #include "backend/cpu/worker_pool.h"
+#include "backend/parts.h"
 #include "kernels/packing.h"
 
 namespace cohort::backend {
@@ -32,9 +33,6 @@ struct WeightRows {
   bool whole = false;
 };
 WeightRows rows_of(const Weights& weights, int32_t first, int32_t count);
-
-// What `range` of `size` means, with its count filled in.
-RowRange resolve(RowRange range, int64_t size);
 
 // Owns the packed bytes.
 class WeightStore {

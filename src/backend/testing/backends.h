@@ -1,4 +1,4 @@
-// The backends that tests run against, each in its exact form.
+// The backends that tests run against, each in its exact form; MLX when it is there.
 #pragma once
 
 #include <functional>
@@ -18,6 +18,7 @@ struct TestBackend {
   friend void PrintTo(const TestBackend& backend, std::ostream* out) { *out << backend.name; }
 };
 
+bool has_mlx();
 std::vector<TestBackend> exact_backends();
 
 }  // namespace cohort::backend::testing

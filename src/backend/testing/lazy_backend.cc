@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "backend/cpu/memory.h"
+#include "backend/parts.h"
 #include "backend/testing/reference.h"
 #include "base/check.h"
 #include "transport/group.h"
@@ -75,12 +76,6 @@ NodePtr with_columns(const NodePtr& whole, int32_t first, const NodePtr& part) {
 }
 
 // ---- weights ----
-
-RowRange resolve(RowRange range, int64_t size) {
-  if (range.count < 0) range.count = size - range.first;
-  COHORT_CHECK(range.first >= 0 && range.count > 0 && range.first + range.count <= size);
-  return range;
-}
 
 struct Dense {
   int32_t rows = 0, columns = 0;
