@@ -11,7 +11,7 @@ Core::Core(Identity self, CoreOptions options, uint64_t random_seed)
     : self_(std::move(self)),
       options_(options),
       membership_(self_.id, self_.boot_unix_ms, options.membership, Random(random_seed)),
-      gossip_(self_.id, options.gossip, Random(random_seed ^ 0x5851f42d4c957f2dull)) {
+      gossip_(self_.id, options.gossip) {
   publish_device("{}");
 }
 
@@ -74,12 +74,14 @@ void Core::elect(TimeMs now_ms) {
 void Core::receive(TimeMs now_ms, const DeviceId& from, Message& message, Output& output) {
   membership_.receive(now_ms, from, message, output.send);
   std::erase_if(message.documents, [this](const Document& document) {
-    return document.key != kPlanKey &&
-           membership_.is_gone(document.version.writer, document.version.term);
+    const DeviceId& writer = document.version.writer;
+    if (document.key == kPlanKey || !membership_.is_gone(writer, document.version.term))
+      return false;
+    membership_.remind(writer);
+    return true;
   });
   const size_t first = output.changed.size();
-  gossip_.receive(now_ms, from, message, membership_.members().size() + 1, output.send,
-                  output.changed);
+  gossip_.receive(now_ms, from, message, membership_.live().size(), output.send, output.changed);
   for (size_t i = first; i < output.changed.size(); ++i) {
     if (output.changed[i] == kPlanKey) continue;
     const Version& version = documents().find(output.changed[i])->version;
@@ -96,6 +98,7 @@ Output Core::step(TimeMs now_ms, Input input) {
   for (const DeviceId& device : input.links_up) {
     membership_.link_up(now_ms, device, output.send);
   }
+  for (const DeviceId& device : input.links_closed) membership_.link_closed(device);
   for (const DeviceId& device : input.links_lost) membership_.link_lost(now_ms, device);
   for (auto& [from, message] : input.received) receive(now_ms, from, message, output);
   if (input.device_body) publish_device(std::move(*input.device_body));
@@ -109,7 +112,7 @@ Output Core::step(TimeMs now_ms, Input input) {
   // Documents of devices that are gone for good go too.
   for (const DeviceId& id : membership_.take_faded()) gossip_.forget(device_key(id));
   elect(now_ms);
-  if (gossip_.has_news(now_ms)) gossip_.tick(now_ms, membership_.live(), output.send);
+  if (gossip_.has_news(now_ms)) gossip_.tick(now_ms, membership_.peers(), output.send);
 
   for (Envelope& envelope : output.send) {
     if (envelope.message.type == static_cast<uint8_t>(MessageType::kPing)) {

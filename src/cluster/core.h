@@ -29,6 +29,7 @@ struct Identity {
 struct Input {
   std::vector<std::pair<DeviceId, Message>> received;
   std::vector<DeviceId> links_up, links_lost;
+  std::vector<DeviceId> links_closed;      // in good order: nobody needed them
   std::optional<std::string> device_body;  // new content of this device's document
   std::optional<std::string>
       plan_body;       // new content of the plan; ignored unless this device leads

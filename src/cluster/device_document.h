@@ -123,6 +123,9 @@ struct DeviceDocument {
   bool worker = true;    // takes shards
   bool leaving = false;  // is about to go: its shards move
   uint64_t daemon_rss_bytes = 0;
+  uint16_t mesh_port = 0;
+  std::vector<std::string> addresses;  // of its own, for those whom no beacon of it reaches
+  int64_t clock_unix_ms = 0;           // what its clock said when it wrote this
   std::vector<LinkDocument> links;
   std::vector<ShardDocument> shards;
   std::string orphans;  // a plan of ours that a newer leader's replaced: for it to adopt
@@ -149,6 +152,9 @@ struct DeviceDocument {
     visit("worker", worker);
     visit("leaving", leaving);
     visit("daemon_rss_bytes", daemon_rss_bytes);
+    visit("mesh_port", mesh_port);
+    visit("addresses", addresses);
+    visit("clock_unix_ms", clock_unix_ms);
     visit("links", links);
     visit("shards", shards);
     visit("orphans", orphans);

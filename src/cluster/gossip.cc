@@ -6,9 +6,6 @@
 namespace cohort::cluster {
 namespace {
 
-constexpr int kRoundsOfNews =
-    3;  // each hearer passes it on so often; hashes in pings find what was missed
-
 Message message_of(MessageType type) {
   Message message;
   message.type = static_cast<uint8_t>(type);
@@ -17,11 +14,10 @@ Message message_of(MessageType type) {
 
 }  // namespace
 
-Gossip::Gossip(DeviceId self, GossipOptions options, Random random)
-    : self_(std::move(self)), options_(options), random_(random) {}
+Gossip::Gossip(DeviceId self, GossipOptions options) : self_(std::move(self)), options_(options) {}
 
 void Gossip::publish(const Document& document) {
-  if (documents_.merge(document)) news_[document.key] = 0;
+  if (documents_.merge(document)) news_.insert(document.key);
 }
 
 void Gossip::forget(const std::string& key) {
@@ -44,44 +40,28 @@ void Gossip::send_documents(const DeviceId& to, const std::vector<Document>& doc
   if (!message.documents.empty()) out.push_back({to, std::move(message)});
 }
 
-void Gossip::send_news(const std::vector<DeviceId>& others, std::vector<Envelope>& out) {
+void Gossip::tick(TimeMs now_ms, const std::vector<DeviceId>& peers, std::vector<Envelope>& out) {
+  if (peers.empty() || !has_news(now_ms)) return;
+  next_round_ms_ = now_ms + options_.interval_ms;
   std::vector<Document> documents;
-  for (auto& [key, rounds] : news_) {
+  for (const std::string& key : std::exchange(news_, {})) {
     if (const Document* document = documents_.find(key)) documents.push_back(*document);
-    ++rounds;
   }
-  const bool everyone = others.size() < options_.send_to_all_up_to;
-  const size_t targets = everyone ? others.size() : options_.fanout;
-  for (size_t i = 0; i < targets; ++i) {
-    send_documents(others[everyone ? i : random_.below(others.size())], documents, out);
-  }
-  const int enough = everyone ? 1 : kRoundsOfNews;
-  std::erase_if(news_, [enough](const auto& entry) { return entry.second >= enough; });
+  for (const DeviceId& peer : peers) send_documents(peer, documents, out);
 }
 
-void Gossip::tick(TimeMs now_ms, const std::vector<DeviceId>& live, std::vector<Envelope>& out) {
-  std::vector<DeviceId> others = live;
-  std::erase(others, self_);
-  if (others.empty()) return;
-  if (has_news(now_ms)) {
-    next_round_ms_ = now_ms + options_.interval_ms;
-    send_news(others, out);
-  }
-}
-
-void Gossip::receive(TimeMs now_ms, const DeviceId& from, const Message& message, size_t live_count,
+void Gossip::receive(TimeMs now_ms, const DeviceId& from, const Message& message, size_t devices,
                      std::vector<Envelope>& out, std::vector<std::string>& changed) {
   for (const Document& document : message.documents) {
     if (document.key == device_key(self_)) continue;  // nobody else writes it
     if (!documents_.merge(document)) continue;
     changed.push_back(document.key);
-    if (live_count > options_.send_to_all_up_to) news_[document.key] = 0;  // pass it on
+    if (devices > kFullMeshUpTo) news_.insert(document.key);  // pass it on
   }
   switch (static_cast<MessageType>(message.type)) {
     case MessageType::kPing:
       if (message.hash != documents_.hash() && now_ms >= next_digest_ms_) {
-        next_digest_ms_ =
-            now_ms + options_.digest_interval_ms + 3 * static_cast<TimeMs>(live_count);
+        next_digest_ms_ = now_ms + options_.digest_interval_ms + 3 * static_cast<TimeMs>(devices);
         Message digest = message_of(MessageType::kDigest);
         digest.digest = documents_.digest();
         out.push_back({from, std::move(digest)});

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "cluster/neighbours.h"
+
 namespace cohort::cluster {
 namespace {
 
@@ -52,10 +54,13 @@ uint64_t free_bytes(const DeviceDocument& device, const PlanDocument& plan,
   return minus(bytes, promised_bytes(device, plan, moving));
 }
 
-LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to) {
+// Where there are more, no link is no sign: one is made when it is needed.
+bool is_full_mesh(const Devices& devices) { return devices.size() <= kFullMeshUpTo; }
+
+LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool full_mesh) {
   const LinkDocument* link = from.link(to.id);
   const LinkDocument* back = to.link(from.id);
-  if (link == nullptr && back == nullptr) return {};
+  if (full_mesh && link == nullptr && back == nullptr) return {};
   LinkFacts facts{
       .reachable = true, .round_trip_s = kAssumedRoundTripS, .bytes_per_s = kAssumedLinkBytesPerS};
   for (const LinkDocument* measured : {link, back}) {
@@ -76,6 +81,7 @@ bool has_member(const InstancePlan& instance, const DeviceId& member, const Devi
   const auto driver = devices.find(driver_of(instance)), found = devices.find(member);
   if (found == devices.end() || found->second.leaving) return false;
   if (driver == devices.end() || driver == found) return true;  // without a driver nobody is linked
+  if (!is_full_mesh(devices)) return true;
   return driver->second.link(member) != nullptr || found->second.link(driver->first) != nullptr;
 }
 
@@ -168,7 +174,8 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Ins
          .message_byte_s = device->step.message_us_per_kib * 1e-6 / 1024});
   }
   for (const DeviceDocument* from : usable) {
-    for (const DeviceDocument* to : usable) topology.links.push_back(link_facts(*from, *to));
+    for (const DeviceDocument* to : usable)
+      topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices)));
   }
   return topology;
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "cluster/neighbours.h"
 
 namespace cohort::cluster {
 namespace {
@@ -55,6 +56,18 @@ TEST(Leadership, AModelTooLargeForOneDeviceIsSplitAndItsLastStageDrives) {
   EXPECT_EQ(ranks[0].stage, static_cast<int32_t>(instance.stages.size()) - 1);
   EXPECT_EQ(ranks[1].stage, 0);
   EXPECT_EQ(driver_of(instance), instance.stages.back().members[0].device);
+}
+
+TEST(Leadership, AmongManyDevicesAMissingLinkBreaksNoInstance) {
+  Devices devices = devices_of(static_cast<int>(kFullMeshUpTo) + 2, 4 * kGiB);
+  for (auto& [id, device] : devices) device.links.clear();  // none happens to be open just now
+  InstanceWishes wishes;
+  wishes.devices = 3;
+  const PlanDocument plan = plan_with(devices, model_of(8 * kGiB), wishes);
+  EXPECT_EQ(ranks_of(plan.instances[0]).size(), 3u);
+  EXPECT_FALSE(heal(plan, devices));
+  devices.erase(ranks_of(plan.instances[0])[1].member.device);
+  EXPECT_TRUE(heal(plan, devices));
 }
 
 TEST(Leadership, ThePlanSurvivesTheWayThroughJson) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -64,10 +65,16 @@ void Membership::set_live(const DeviceId& device, bool live) {
   }
 }
 
-const DeviceId& Membership::random_other() {
-  const size_t self = std::lower_bound(live_.begin(), live_.end(), self_) - live_.begin();
-  const size_t pick = random_.below(live_.size() - 1);
-  return live_[pick < self ? pick : pick + 1];
+std::vector<DeviceId> Membership::peers() const {
+  std::vector<DeviceId> peers;
+  if (few()) {
+    peers = live_;
+    std::erase(peers, self_);
+  } else {
+    std::copy_if(linked_.begin(), linked_.end(), std::back_inserter(peers),
+                 [this](const DeviceId& device) { return is_live(device); });
+  }
+  return peers;
 }
 
 std::vector<MemberUpdate> Membership::cargo() {
@@ -147,8 +154,15 @@ bool Membership::is_gone(const DeviceId& device, uint64_t incarnation) const {
          incarnation <= found->second.incarnation;
 }
 
+void Membership::remind(const DeviceId& device) {
+  const auto found = members_.find(device);
+  if (found == members_.end()) return;
+  rumours_.add({device, found->second.incarnation, static_cast<uint8_t>(found->second.state)});
+}
+
 void Membership::link_up(TimeMs now_ms, const DeviceId& device, std::vector<Envelope>& out) {
   if (device == self_) return;
+  linked_.insert(device);
   if (members_.find(device) == members_.end()) {
     if (members_.size() >= kMaxMembers) return;
     set_state(now_ms, device, 0, MemberState::kAlive);
@@ -163,15 +177,15 @@ void Membership::link_up(TimeMs now_ms, const DeviceId& device, std::vector<Enve
 }
 
 void Membership::link_lost(TimeMs now_ms, const DeviceId& device) {
-  suspect(now_ms, device, options_.lost_link_suspicion_ms);
+  linked_.erase(device);
+  suspect(now_ms, device, few() ? options_.lost_link_suspicion_ms : suspicion_ms());
 }
 
 void Membership::leave(TimeMs, std::vector<Envelope>& out) {
-  for (const auto& [id, member] : members_) {
-    if (gone(member.state)) continue;
+  for (const DeviceId& peer : peers()) {
     Message message = ping(MessageType::kRumours, 0);
     message.updates.push_back({self_, incarnation_, static_cast<uint8_t>(MemberState::kLeft)});
-    out.push_back({id, std::move(message)});
+    out.push_back({peer, std::move(message)});
   }
 }
 
@@ -179,7 +193,7 @@ void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<En
   const uint64_t sequence = next_sequence_++;
   probes_[sequence] = {target, now_ms, false};
   Message message = ping(MessageType::kPing, sequence);
-  message.updates = cargo();
+  if (few()) message.updates = cargo();
   const auto found = members_.find(target);
   if (found != members_.end() && found->second.state != MemberState::kAlive) {
     // A suspect hears of the suspicion from everyone who pings it, however often the rumour was sent already.
@@ -191,15 +205,13 @@ void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<En
 
 void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
   if (few()) {
-    for (const DeviceId& device : live_) {
-      if (device != self_) send_ping(now_ms, device, out);
-    }
+    for (const DeviceId& device : peers()) send_ping(now_ms, device, out);
     return;
   }
-  while (!round_.empty() && !is_live(round_.back())) round_.pop_back();
+  std::erase_if(round_,
+                [this](const DeviceId& id) { return !is_live(id) || !linked_.contains(id); });
   if (round_.empty()) {
-    round_ = live_;
-    std::erase(round_, self_);
+    round_ = peers();
     if (round_.empty()) return;
     for (size_t i = round_.size(); i > 1; --i) std::swap(round_[i - 1], round_[random_.below(i)]);
   }
@@ -209,8 +221,8 @@ void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
 }
 
 void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out) {
-  std::vector<DeviceId> others = live_;
-  std::erase_if(others, [&](const DeviceId& id) { return id == self_ || id == probe.target; });
+  std::vector<DeviceId> others = peers();
+  std::erase(others, probe.target);
   for (size_t i = 0; i < kHelpers && !others.empty(); ++i) {
     const size_t pick = random_.below(others.size());
     Message message = ping(MessageType::kPingRequest, sequence);
@@ -220,14 +232,14 @@ void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<E
   }
 }
 
-void Membership::send_claims(TimeMs now_ms, std::vector<Envelope>& out) {
+void Membership::flood_claims(TimeMs now_ms, std::vector<Envelope>& out) {
   if (few() || rumours_.empty() || now_ms < next_claims_ms_) return;
+  const std::vector<DeviceId> neighbours = peers();
+  if (neighbours.empty()) return;
   next_claims_ms_ = now_ms + options_.gossip_interval_ms;
-  for (size_t i = 0; i < kHelpers && live_.size() > 1; ++i) {
-    Message message = ping(MessageType::kRumours, 0);
-    message.updates = cargo();
-    out.push_back({random_other(), std::move(message)});
-  }
+  Message message = ping(MessageType::kRumours, 0);
+  message.updates = rumours_.take(options_.flood_updates, 1);
+  for (const DeviceId& neighbour : neighbours) out.push_back({neighbour, message});
 }
 
 void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
@@ -240,7 +252,7 @@ void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
       probe = probes_.erase(probe);
       continue;
     }
-    if (waited >= timeout_ms() && !probe->second.asked_others) {
+    if (few() && waited >= timeout_ms() && !probe->second.asked_others) {
       probe->second.asked_others = true;
       ask_others(probe->second, probe->first, out);
     }
@@ -294,7 +306,7 @@ void Membership::tick(TimeMs now_ms, std::vector<Envelope>& out) {
     next_probe_ms_ = now_ms + interval_ms();
     start_probes(now_ms, out);
   }
-  send_claims(now_ms, out);
+  flood_claims(now_ms, out);
 }
 
 void Membership::receive(TimeMs now_ms, const DeviceId& from, const Message& message,
@@ -307,7 +319,7 @@ void Membership::receive(TimeMs now_ms, const DeviceId& from, const Message& mes
   switch (static_cast<MessageType>(message.type)) {
     case MessageType::kPing: {
       Message ack = ping(MessageType::kAck, message.sequence);
-      ack.updates = cargo();
+      if (few()) ack.updates = cargo();
       ack.updates.push_back({self_, incarnation_, static_cast<uint8_t>(MemberState::kAlive)});
       out.push_back({from, std::move(ack)});
       break;

@@ -1,17 +1,20 @@
 // Who is alive: SWIM (Das, Gupta, Motivala, 2002) with Lifeguard's doubt of oneself (Dadgar, Phillips, Currey, 2017).
-// Each interval a device pings members: all of them while there are few, a random one each when there are many. No
-// answer, also not through three others: suspect. A suspect that does not refute in time is dead. Claims travel as cargo
-// of pings and acks. Pure: time is an argument, in milliseconds of any steady clock.
+// Each interval a device pings members. While there are few it pings all of them, and asks three others about one that does
+// not answer; when there are many it pings one of its neighbours, those it has a link with. Who stays silent is suspect, and a
+// suspect that does not refute in time is dead. Claims travel as cargo of pings and acks, and, when there are many, from
+// neighbour to neighbour. Pure: time is an argument, in milliseconds of any steady clock.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
 #include "cluster/message.h"
+#include "cluster/neighbours.h"
 #include "cluster/random.h"
 #include "cluster/rumours.h"
 
@@ -23,13 +26,13 @@ struct MembershipOptions {
   TimeMs probe_interval_ms = 400;
   TimeMs probe_timeout_ms = 150;        // then three others are asked
   TimeMs relaxation = 3;                // all times this, once there are too many to probe all
-  TimeMs gossip_interval_ms = 200;      // then claims also travel by themselves
+  TimeMs gossip_interval_ms = 200;      // then claims travel by themselves
   TimeMs suspicion_ms = 800;            // and 100 ms more for each doubling of the cluster
-  TimeMs lost_link_suspicion_ms = 400;  // its link broke: less doubt is due
+  TimeMs lost_link_suspicion_ms = 400;  // its link broke, and there are few: less doubt is due
   TimeMs dead_shown_ms = 4000;          // how long the dead are listed
   TimeMs tombstone_ms = 60'000;         // how long old claims about the dead are refused
-  size_t probe_all_up_to = 32;          // members
-  size_t cargo_updates = 32;            // claims a message carries
+  size_t cargo_updates = 32;            // claims a ping carries
+  size_t flood_updates = 512;           // claims a message to all neighbours carries
 };
 
 struct Member {
@@ -57,7 +60,9 @@ class Membership {
   void link_up(TimeMs now_ms, const DeviceId& device, std::vector<Envelope>& out);
   // A document says that this device lived at this incarnation.
   void learn(TimeMs now_ms, const DeviceId& device, uint64_t incarnation);
+  void remind(const DeviceId& device);  // somebody has not heard the last claim about it
   void link_lost(TimeMs now_ms, const DeviceId& device);
+  void link_closed(const DeviceId& device) { linked_.erase(device); }  // nobody needed it
   void leave(TimeMs now_ms, std::vector<Envelope>& out);  // tells others at once; then stop ticking
 
   using Members = std::unordered_map<DeviceId, Member>;
@@ -65,6 +70,9 @@ class Membership {
   const std::vector<DeviceId>& live() const {
     return live_;
   }  // alive or suspect, with self; sorted
+  // The live others that messages go to: all while there are few, then those linked.
+  std::vector<DeviceId> peers() const;
+  bool few() const { return live_.size() <= kFullMeshUpTo; }
   bool is_live(const DeviceId& device) const;
   bool is_gone(const DeviceId& device,
                uint64_t incarnation) const;  // this life of it is known to have ended
@@ -94,14 +102,12 @@ class Membership {
   void refute(uint64_t claimed_incarnation);
   void send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out);
   void start_probes(TimeMs now_ms, std::vector<Envelope>& out);
-  void send_claims(TimeMs now_ms, std::vector<Envelope>& out);
+  void flood_claims(TimeMs now_ms, std::vector<Envelope>& out);
   void check_probes(TimeMs now_ms, std::vector<Envelope>& out);
   void ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
   void bury(TimeMs now_ms);
   TimeMs next_turn_ms(const Member& troubled) const;
   void set_live(const DeviceId& device, bool live);
-  const DeviceId& random_other();  // live; there must be one
-  bool few() const { return members_.size() <= options_.probe_all_up_to; }
   TimeMs interval_ms() const {
     return options_.probe_interval_ms * (few() ? 1 : options_.relaxation);
   }
@@ -118,7 +124,8 @@ class Membership {
   uint64_t incarnation_;
   Random random_;
   Members members_;
-  std::vector<DeviceId> live_;            // sorted; with self
+  std::vector<DeviceId> live_;  // sorted; with self
+  std::set<DeviceId> linked_;
   std::map<DeviceId, Member*> troubled_;  // those of members_ that are not alive
   TimeMs next_burial_ms_ = 0;             // no troubled member's state ends before
   Rumours rumours_;

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "mesh/refusals.h"
 
 namespace cohort::mesh {
 namespace {
@@ -42,16 +43,14 @@ Result<Beacon> decode_beacon(std::string_view bytes, const GroupKeys& keys) {
   }
   const char* at = bytes.data();
   if (load<uint64_t>(at + 16) != keys.namespace_tag)
-    return fail(Code::kUnauthorized, "its namespace is another one");
+    return fail(Code::kUnauthorized, "{}", kOtherNamespace);
   const bool has_secret = (load<uint8_t>(at + 9) & kHasSecret) != 0;
-  if (has_secret && !keys.has_secret)
-    return fail(Code::kUnauthorized, "it has a secret, and we have none");
-  if (!has_secret && keys.has_secret)
-    return fail(Code::kUnauthorized, "it has no secret, and we have one");
+  if (has_secret && !keys.has_secret) return fail(Code::kUnauthorized, "{}", kOnlyTheyHaveSecret);
+  if (!has_secret && keys.has_secret) return fail(Code::kUnauthorized, "{}", kOnlyWeHaveSecret);
   const std::string_view body = bytes.substr(0, bytes.size() - kMacBytes);
   const auto mac = short_mac(keys.beacon_key, body);
   if (!equal_in_constant_time(text_of(mac), bytes.substr(body.size())))
-    return fail(Code::kUnauthorized, "its secret is another one");
+    return fail(Code::kUnauthorized, "{}", kOtherSecret);
   return Beacon{.id = to_hex(bytes.substr(32, kIdBytes)),
                 .boot_unix_ms = load<uint64_t>(at + 24),
                 .mesh_port = load<uint16_t>(at + 10)};

@@ -68,7 +68,7 @@ bool Candidates::is_dialing(const std::string& peer) const {
                      [&](const auto& other) { return other.dialing && other.peer == peer; });
 }
 
-std::vector<Candidate*> Candidates::take_due(net::TimePoint now, const IsLinked& is_linked) {
+std::vector<Candidate*> Candidates::take_due(net::TimePoint now, const IsNeedless& is_needless) {
   std::erase_if(candidates_, [&](const Candidate& candidate) {
     return !candidate.dialing && candidate.forgotten_at <= now;
   });
@@ -80,20 +80,38 @@ std::vector<Candidate*> Candidates::take_due(net::TimePoint now, const IsLinked&
     return a->preference < b->preference;
   });
   std::erase_if(due, [&](Candidate* candidate) {
-    if (is_linked(candidate->peer) || is_dialing(candidate->peer)) return true;
+    if (is_needless(*candidate) || is_dialing(candidate->peer)) return true;
     candidate->dialing = true;
     return false;
   });
   return due;
 }
 
-net::TimePoint Candidates::next_due(const IsLinked& is_linked) const {
+net::TimePoint Candidates::next_due(const IsNeedless& is_needless) const {
   net::TimePoint next = net::kNever;
   for (const Candidate& candidate : candidates_) {
-    if (candidate.dialing || is_linked(candidate.peer) || is_dialing(candidate.peer)) continue;
-    next = std::min(next, candidate.next_try);
+    if (candidate.dialing || candidate.next_try >= next) continue;
+    if (is_needless(candidate) || is_dialing(candidate.peer)) continue;
+    next = candidate.next_try;
   }
   return next;
+}
+
+std::set<std::string> Candidates::heard() const {
+  std::set<std::string> peers;
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.source == Source::kHeard) peers.insert(candidate.peer);
+  }
+  return peers;
+}
+
+const Candidate* Candidates::best_of(std::string_view peer) const {
+  const Candidate* best = nullptr;
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.peer != peer) continue;
+    if (best == nullptr || candidate.preference < best->preference) best = &candidate;
+  }
+  return best;
 }
 
 void Candidates::failed(Candidate& candidate, net::TimePoint now, double chance) {

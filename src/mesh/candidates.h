@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/task.h"
@@ -14,7 +16,7 @@ namespace cohort::mesh {
 enum class Source {
   kConfigured,  // tried for ever
   kRemembered,  // tried for ever, but seldom
-  kHeard,       // a beacon: tried as long as it is heard
+  kHeard,       // a beacon, or another device's word: tried as long as it is heard
 };
 
 struct Candidate {
@@ -35,20 +37,20 @@ Result<Candidate> parse_peer(const std::string& text, uint16_t default_port);
 
 class Candidates {
  public:
-  static constexpr size_t kMax = 1024;
+  static constexpr size_t kMax = 4096;
   static constexpr std::chrono::milliseconds kFirstRetry{250};
   static constexpr std::chrono::seconds kLastRetry{5};
   static constexpr std::chrono::seconds kLastRetryOfHeard{2};
   static constexpr std::chrono::seconds kSeldom{60};    // remembered ones, and ourselves
   static constexpr std::chrono::seconds kHeardFor{10};  // after its last beacon
-  using IsLinked = std::function<bool(const std::string& peer)>;
+  using IsNeedless = std::function<bool(const Candidate& candidate)>;  // to dial now
 
   // A place that is known already gets the better source, its id and a longer life.
   void add(Candidate candidate);
 
-  // Marks them as being dialed: at most one of each peer, none of a linked one. Say ended() for each.
-  std::vector<Candidate*> take_due(net::TimePoint now, const IsLinked& is_linked);
-  net::TimePoint next_due(const IsLinked& is_linked) const;
+  // Marks them as being dialed: at most one of each peer. Say failed() or succeeded() for each.
+  std::vector<Candidate*> take_due(net::TimePoint now, const IsNeedless& is_needless);
+  net::TimePoint next_due(const IsNeedless& is_needless) const;
 
   // `chance` in [0, 1): so that devices do not retry in step.
   void failed(Candidate& candidate, net::TimePoint now, double chance);
@@ -56,6 +58,8 @@ class Candidates {
   void retry(const std::string& peer, net::TimePoint soon);  // its places, afresh
 
   const std::list<Candidate>& all() const { return candidates_; }
+  std::set<std::string> heard() const;  // ids of peers that beacons came from lately
+  const Candidate* best_of(std::string_view peer) const;  // null: no place of it is known
 
  private:
   bool is_dialing(const std::string& peer) const;

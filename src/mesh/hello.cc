@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "mesh/refusals.h"
 
 namespace cohort::mesh {
 namespace {
@@ -42,7 +43,7 @@ Result<Hello> decode_hello(std::string_view bytes, char role, std::string_view b
   if (!verify_signature(public_key, signed_bytes(role, binding, text), signature))
     return fail(Code::kUnauthorized, "it does not hold the key of the id it claims");
   if (hello.cluster_namespace != cluster_namespace)
-    return fail(Code::kUnauthorized, "its namespace is another one");
+    return fail(Code::kUnauthorized, "{}", kOtherNamespace);
   if (hello.name.size() > kMaxNameBytes)
     return fail(Code::kInvalidArgument, "its name is too long");
   hello.name = printable(std::move(hello.name));

@@ -24,6 +24,7 @@ struct Hello {
   std::string cluster_namespace;
   uint64_t boot_unix_ms = 0;
   uint16_t mesh_port = 0;
+  bool replaces = false;  // this connection is a better path than the link there is
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -35,6 +36,7 @@ struct Hello {
     visit("namespace", cluster_namespace);
     visit("boot_unix_ms", boot_unix_ms);
     visit("mesh_port", mesh_port);
+    visit("replaces", replaces);
   }
 };
 

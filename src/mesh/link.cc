@@ -84,8 +84,9 @@ bool Link::send_probe(std::string_view message) {
 }
 
 void Link::say_goodbye(std::string_view why) {
+  if (std::exchange(leaving_, true)) return;
   send_frame({.type = FrameType::kGoodbye, .payload = why});
-  leaving_ = true;
+  goodbye_ = why;
 }
 
 Result<std::unique_ptr<Stream>> Link::open_stream(std::string purpose) {
@@ -120,7 +121,7 @@ net::Task<void> Link::write_loop() {
   while (alive()) {
     batch.clear();
     fill_batch(batch);
-    if (batch.empty() && leaving_) co_return end("this device leaves");
+    if (batch.empty() && leaving_) co_return end(goodbye_);
     if (batch.empty()) {
       if (co_await writable_.wait() == net::Wake::kCancelled) co_return end("cancelled");
       continue;
@@ -184,7 +185,9 @@ net::Task<void> Link::read_loop() {
 Result<void> Link::on_frame(const Frame& frame) {
   switch (frame.type) {
     case FrameType::kHeartbeat: return {};
-    case FrameType::kGoodbye: end("it left"); return {};
+    case FrameType::kGoodbye:
+      end(frame.payload == kUnneeded ? std::string(kUnneeded) : "it left");
+      return {};
     case FrameType::kMessage: return on_message(frame);
     case FrameType::kProbe: events_.probe(std::string(frame.payload)); return {};
     case FrameType::kStreamOpen: return on_open(frame);

@@ -21,6 +21,8 @@ struct LinkEvents {
   std::function<void(std::string message)> probe;
 };
 
+inline constexpr std::string_view kUnneeded = "nobody needs it now";  // why a link was closed
+
 class Link final : public StreamCarrier {
  public:
   static constexpr size_t kMaxQueuedBytes = 8u << 20;  // of control messages
@@ -40,11 +42,12 @@ class Link final : public StreamCarrier {
   const Peer& peer() const { return peer_; }
   Role role() const { return role_; }
   bool alive() const { return why_.empty(); }
+  bool has_streams() const { return !streams_.empty(); }
   bool send(std::string message);
   bool send_probe(std::string_view message);
   Result<std::unique_ptr<Stream>> open_stream(std::string purpose);
   void tick(net::TimePoint now);           // now and then: heartbeats and silence
-  void say_goodbye(std::string_view why);  // sends what is queued, then ends
+  void say_goodbye(std::string_view why);  // sends what is queued, then ends; kUnneeded is no loss
   void end(std::string why);               // at once
 
  private:
@@ -78,6 +81,7 @@ class Link final : public StreamCarrier {
   size_t message_sent_ = 0;     // of the first one
   std::deque<uint32_t> ready_;  // streams that may have data, in turn
   bool leaving_ = false;
+  std::string goodbye_;  // why we leave
   net::Notification writable_;
 
   std::map<uint32_t, LinkStream*> streams_;  // owned by who opened or took them

@@ -22,14 +22,6 @@ constexpr milliseconds kGoodbyeTimeout{500};
 constexpr milliseconds kOwnDial{10};      // after a beacon: time for a better interface's to come
 constexpr milliseconds kOthersDial{300};  // the smaller id dials; the other one helps out
 
-// Of several paths to one peer.
-int preference(const Interface* interface, const address& ip) {
-  static constexpr std::string_view kOrder[] = {"loopback", "thunderbolt", "ethernet", "wifi"};
-  const std::string kind = interface == nullptr ? "" : interface_kind(*interface);
-  const auto place = std::find(std::begin(kOrder), std::end(kOrder), kind) - std::begin(kOrder);
-  return static_cast<int>(place) * 2 + (ip.is_v6() ? 1 : 0);
-}
-
 }  // namespace
 
 Result<void> Mesh::State::open() {
@@ -81,13 +73,10 @@ void Mesh::State::start_discovery() {
 
 void Mesh::State::on_beacon(const Beacon& beacon, const address& from, bool is_new) {
   if (closing) return;
-  const auto link = links.find(beacon.id);
-  if (link != links.end()) {
-    if (is_new && beacon.boot_unix_ms > link->second->peer().boot_unix_ms)
-      link->second->end("it has started anew");
-    else
-      return;
-  }
+  const auto held = links.find(beacon.id);
+  const bool is_linked = held != links.end();
+  if (is_linked && is_new && beacon.boot_unix_ms > held->second.link->peer().boot_unix_ms)
+    held->second.link->end("it has started anew");
   const auto near_enough = check_reach(from.to_string());
   if (!near_enough) return report(from.to_string(), near_enough.error());
   const TimePoint now = Clock::now();
@@ -96,11 +85,11 @@ void Mesh::State::on_beacon(const Beacon& beacon, const address& from, bool is_n
                   .port = beacon.mesh_port,
                   .source = Source::kHeard,
                   .peer = beacon.id,
-                  .preference = preference(interface_towards(interfaces, from), from),
+                  .preference = preference_of(from),
                   .next_try = when,
                   .forgotten_at = now + Candidates::kHeardFor});
   if (is_new) candidates.retry(beacon.id, when);
-  wake.notify_all();
+  if (is_new || !(is_linked || dispensable.contains(beacon.id))) wake.notify_all();
 }
 
 Task<void> Mesh::State::close() {
@@ -109,24 +98,25 @@ Task<void> Mesh::State::close() {
   for (tcp::acceptor& acceptor : listening.acceptors) acceptor.close(ignored);
   if (discovery) co_await discovery->close();
   co_await prober.close();
-  for (const auto& [id, link] : links) link->say_goodbye("it leaves");
+  for (const Retiring& old : retiring) old.link->end("this device leaves");
+  for (const auto& [id, held] : links) held.link->say_goodbye("it leaves");
   const TimePoint deadline = Clock::now() + kGoodbyeTimeout;
   while (!links.empty()) {
     if (co_await links_changed.wait_uncancelled(deadline) != net::Wake::kNotified) break;
   }
-  for (const auto& [id, link] : links) link->end("this device leaves");
+  for (const auto& [id, held] : links) held.link->end("this device leaves");
   for (Attempt* attempt : arrivals) attempt->socket.close(ignored);
   for (Attempt* attempt : dials) attempt->socket.close(ignored);
   co_await tasks.close();
 }
 
 Task<void> Mesh::State::tick_loop() {
-  const auto linked = [this](const std::string& peer) { return is_linked(peer); };
+  const auto needless = [this](const Candidate& candidate) { return is_needless(candidate); };
   for (;;) {
     const TimePoint now = Clock::now();
     tick(now);
-    for (Candidate* candidate : candidates.take_due(now, linked)) tasks.spawn(dial(*candidate));
-    const TimePoint next = std::min(now + kTick, candidates.next_due(linked));
+    for (Candidate* candidate : candidates.take_due(now, needless)) tasks.spawn(dial(*candidate));
+    const TimePoint next = std::min(now + kTick, candidates.next_due(needless));
     if (co_await wake.wait(next) == net::Wake::kCancelled) co_return;
   }
 }
@@ -139,7 +129,10 @@ void Mesh::State::tick(TimePoint now) {
   for (Attempt* attempt : dials) {
     if (attempt->deadline <= now) attempt->socket.close(ignored);
   }
-  for (const auto& [id, link] : links) link->tick(now);
+  dispensable = events.dispensable(candidates.heard());
+  end_unneeded(now);
+  for (const auto& [id, held] : links) held.link->tick(now);
+  for (const Retiring& old : retiring) old.link->tick(now);
   prober.tick(now);
   if (now >= next_scan) scan(now);
 }
@@ -158,7 +151,7 @@ Mesh::~Mesh() = default;
 Result<std::unique_ptr<Mesh>> Mesh::create(net::Executor executor, MeshOptions options,
                                            MeshEvents events) {
   COHORT_CHECK(events.link_up && events.link_lost && events.message && events.stream &&
-               events.measured && events.busy);
+               events.link_closed && events.measured && events.busy && events.dispensable);
   auto state = std::make_unique<State>(executor, std::move(options), std::move(events));
   COHORT_TRY_VOID(state->open());
   return std::unique_ptr<Mesh>(new Mesh(std::move(state)));
@@ -169,27 +162,51 @@ const std::string& Mesh::id() const { return state_->options.identity.id(); }
 
 std::vector<Peer> Mesh::peers() const {
   std::vector<Peer> peers;
-  for (const auto& [id, link] : state_->links) peers.push_back(link->peer());
+  for (const auto& [id, held] : state_->links) peers.push_back(held.link->peer());
   return peers;
 }
 
 const Peer* Mesh::find(std::string_view peer) const {
-  const auto link = state_->links.find(peer);
-  return link == state_->links.end() ? nullptr : &link->second->peer();
+  const auto held = state_->links.find(peer);
+  return held == state_->links.end() ? nullptr : &held->second.link->peer();
 }
 
 std::vector<LinkStatus> Mesh::links() const { return state_->prober.results(); }
 
 bool Mesh::send(const std::string& peer, std::string message) {
-  const auto link = state_->links.find(peer);
-  return link != state_->links.end() && link->second->send(std::move(message));
+  const auto held = state_->links.find(peer);
+  return held != state_->links.end() && held->second.link->send(std::move(message));
 }
 
-Result<std::unique_ptr<Stream>> Mesh::open_stream(const std::string& peer, std::string purpose) {
-  const auto link = state_->links.find(peer);
-  if (link == state_->links.end()) return fail(Code::kUnavailable, "no link to device {}", peer);
-  return link->second->open_stream(std::move(purpose));
+void Mesh::introduce(const std::string& peer, const std::vector<std::string>& hosts,
+                     uint16_t port) {
+  state_->introduce(peer, hosts, port);
 }
+
+Task<Result<std::unique_ptr<Stream>>> Mesh::open_stream(std::string peer, std::string purpose,
+                                                        TimePoint deadline) {
+  COHORT_CO_TRY(Link * link, co_await state_->need_link(std::move(peer), deadline));
+  co_return link->open_stream(std::move(purpose));
+}
+
+std::string Mesh::address_of(std::string_view peer) const {
+  if (const Peer* linked = find(peer)) return linked->address;
+  const Candidate* candidate = state_->candidates.best_of(peer);
+  return candidate == nullptr ? "" : candidate->host;
+}
+
+std::vector<std::string> Mesh::addresses() const {
+  std::vector<std::string> addresses;
+  for (const Interface& interface : state_->interfaces) {
+    for (const InterfaceAddress& own : interface.addresses) {
+      const bool is_local = own.ip.is_v6() && own.ip.to_v6().is_link_local();  // needs a scope
+      if (!interface.loopback && !is_local) addresses.push_back(own.ip.to_string());
+    }
+  }
+  return addresses;
+}
+
+std::vector<Refusal> Mesh::refusals() const { return state_->refusals.all(); }
 
 Task<void> Mesh::close() { co_await state_->close(); }
 

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "mesh/identity.h"
+#include "mesh/refusals.h"
 #include "mesh/stream.h"
 #include "net/task.h"
 
@@ -30,8 +32,9 @@ struct MeshOptions {
   std::vector<std::string> peers;  // HOST[:PORT], names too; tried again and again
   std::string data_dir;            // peers of the past are remembered here; "": they are not
   bool beacons = true;
-  uint64_t boot_unix_ms = 0;           // of this process
-  uint16_t beacon_port = kBeaconPort;  // the same for all devices
+  uint64_t boot_unix_ms = 0;                       // of this process
+  uint16_t beacon_port = kBeaconPort;              // the same for all devices
+  std::chrono::milliseconds unneeded_for{10'000};  // then a link is closed
 };
 
 // A peer whose link is up.
@@ -57,14 +60,19 @@ struct LinkStatus {
 
 // Called on the loop thread, never from inside a call to the mesh.
 struct MeshEvents {
-  std::function<void(const Peer& peer)> link_up;
+  std::function<void(const Peer& peer)> link_up;  // also when a better path takes a link's place
   std::function<void(const std::string& peer, const std::string& why)> link_lost;
+  std::function<void(const std::string& peer)> link_closed;  // nobody needed it
   std::function<void(const std::string& peer, std::string message)> message;
   std::function<void(std::unique_ptr<Stream> stream)> stream;  // a peer opened one
   std::function<void(const std::string& peer)> measured;       // its LinkStatus is new
   std::function<bool()> busy = [] {
     return false;
   };  // something runs that a measurement would disturb
+  // Of `heard` (peers whose beacons come) and all others that are known: those that need no link. They get one only while a
+  // stream runs. Asked often.
+  std::function<std::set<std::string>(const std::set<std::string>& heard)> dispensable =
+      [](const auto&) { return std::set<std::string>(); };
 };
 
 class Mesh {
@@ -83,8 +91,18 @@ class Mesh {
   // Queued in order; false when there is no link, or its queue is full and the message is dropped.
   bool send(const std::string& peer, std::string message);
 
-  // kUnavailable: no link. `purpose` is for the peer to tell streams apart: "call", "generate", "shard".
-  Result<std::unique_ptr<Stream>> open_stream(const std::string& peer, std::string purpose);
+  // Where a peer is said to be: for when it needs a link, and no beacon of it comes here. Forgotten after ten seconds.
+  void introduce(const std::string& peer, const std::vector<std::string>& hosts, uint16_t port);
+
+  // Makes a link if there is none. kUnavailable: it cannot be reached, or not by the deadline. `purpose` is for the peer to
+  // tell streams apart: "call", "generate", "shard".
+  net::Task<Result<std::unique_ptr<Stream>>> open_stream(std::string peer, std::string purpose,
+                                                         net::TimePoint deadline);
+
+  std::string address_of(
+      std::string_view peer) const;            // of its link, or where it may be; "": unknown
+  std::vector<std::string> addresses() const;  // our own that others may reach, numeric
+  std::vector<Refusal> refusals() const;       // the latest first
 
   net::Task<void> close();  // tells the peers
 

@@ -6,6 +6,7 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "mesh/mesh_state.h"
 #include "mesh/socket_options.h"
@@ -22,7 +23,8 @@ constexpr size_t kMaxArrivalsOfOneAddress = 32;
 constexpr size_t kMaxDials = 32;
 constexpr milliseconds kHandshakeTimeout{4'000};
 constexpr milliseconds kDialTimeout{6'000};  // look-up, connection and handshake
-constexpr milliseconds kAcceptPause{100};    // when the system is out of file descriptors
+constexpr milliseconds kLookupTimeout{4'000};
+constexpr milliseconds kAcceptPause{100};  // when the system is out of file descriptors
 
 Task<Result<std::string>> read_exactly(tcp::socket& socket, size_t size) {
   std::string bytes(size, '\0');
@@ -50,7 +52,7 @@ std::string remote_address(tcp::socket& socket) {
 void Mesh::State::report(const std::string& address, const Error& error) {
   const bool ordinary = error.code == Code::kResourceExhausted || error.code == Code::kCancelled ||
                         error.code == Code::kNotFound;
-  if (!ordinary && !closing && refusals.is_new(address, error.message))
+  if (!ordinary && !closing && refusals.add(address, error.message, unix_ms()))
     log::warn("no link with {}: {}", address, error.message);
 }
 
@@ -100,7 +102,7 @@ Task<void> Mesh::State::receive(tcp::socket plain, std::string address) {
     attempt.address = address;
     const auto wish = co_await read_exactly(socket.next_layer(), kLinkPreamble.size());
     if (wish && *wish == kLinkPreamble) {
-      theirs = co_await greet(socket, Role::kListener);
+      theirs = co_await greet(socket, Role::kListener, false);
     } else if (wish && *wish == kProbePreamble) {
       const auto token = co_await read_exactly(socket.next_layer(), kProbeTokenBytes);
       if (token) prober.take(std::move(socket.next_layer()), *token);
@@ -110,19 +112,22 @@ Task<void> Mesh::State::receive(tcp::socket plain, std::string address) {
     }
   }
   if (theirs) {
-    co_await keep_link(std::move(socket), std::move(*theirs), Role::kListener);
+    const bool replaces = theirs->replaces;
+    co_await keep_link(std::move(socket), std::move(*theirs), Role::kListener, replaces);
   } else {
     report(address, theirs.error());
   }
 }
 
-Task<Result<Hello>> Mesh::State::greet(SecureSocket& socket, Role role) {
+Task<Result<Hello>> Mesh::State::greet(SecureSocket& socket, Role role, bool replaces) {
   std::string claimed;
+  Hello ours = hello;
+  ours.replaces = replaces;
   HandshakeOptions handshake = {.role = role,
                                 .identity = options.identity,
-                                .hello = hello,
-                                .admit = [this, &claimed](const Hello& theirs) {
-                                  const auto admitted = admit(theirs);
+                                .hello = ours,
+                                .admit = [this, &claimed, replaces](const Hello& theirs) {
+                                  const auto admitted = admit(theirs, replaces);
                                   if (admitted) claimed = theirs.id;
                                   return admitted;
                                 }};
@@ -131,12 +136,12 @@ Task<Result<Hello>> Mesh::State::greet(SecureSocket& socket, Role role) {
   co_return theirs;
 }
 
-Result<void> Mesh::State::admit(const Hello& theirs) {
+Result<void> Mesh::State::admit(const Hello& theirs, bool replaces) {
   if (closing) return fail(Code::kCancelled, "this device leaves");
-  const auto link = links.find(theirs.id);
-  const bool linked = link != links.end() && link->second->alive() &&
-                      link->second->peer().boot_unix_ms == theirs.boot_unix_ms;
-  if (linked || !claims.insert(theirs.id).second)
+  const auto held = links.find(theirs.id);
+  const bool linked = held != links.end() && held->second.link->alive() &&
+                      held->second.link->peer().boot_unix_ms == theirs.boot_unix_ms;
+  if ((linked && !replaces) || !claims.insert(theirs.id).second)
     return fail(Code::kResourceExhausted, "we are linked already");
   return {};
 }
@@ -145,13 +150,14 @@ Task<void> Mesh::State::dial(Candidate& candidate) {
   SecureSocket socket(executor, contexts.of(Role::kDialer));
   Result<Hello> theirs = fail(Code::kUnavailable, "too much is under way");
   const std::string place = candidate.host;
+  const bool replaces = links.contains(candidate.peer);
   if (dials.size() < kMaxDials) {
     const Attempt attempt(dials, socket.next_layer(), Clock::now() + kDialTimeout);
-    theirs = co_await connect_and_greet(socket, candidate.host, candidate.port);
+    theirs = co_await connect_and_greet(socket, candidate, replaces);
   }
   if (theirs) {
     candidates.succeeded(candidate, theirs->id);
-    co_await keep_link(std::move(socket), std::move(*theirs), Role::kDialer);
+    co_await keep_link(std::move(socket), std::move(*theirs), Role::kDialer, replaces);
     co_return;
   }
   candidate.is_us = theirs.error().code == Code::kNotFound;
@@ -161,33 +167,30 @@ Task<void> Mesh::State::dial(Candidate& candidate) {
   wake.notify_all();
 }
 
-Task<Result<Hello>> Mesh::State::connect_and_greet(SecureSocket& socket, std::string host,
-                                                   uint16_t port) {
+// The candidate stays where it is while it is being dialed.
+Task<Result<Hello>> Mesh::State::connect_and_greet(SecureSocket& socket, const Candidate& candidate,
+                                                   bool replaces) {
   tcp::socket& plain = socket.next_layer();
-  COHORT_CO_TRY_VOID(co_await connect(plain, host, port));
+  COHORT_CO_TRY_VOID(co_await connect(plain, candidate.host, candidate.port));
   COHORT_CO_TRY_VOID(check_reach(remote_address(plain)));
   tune_link_socket(plain.native_handle());
   const auto preamble = asio::buffer(kLinkPreamble.data(), kLinkPreamble.size());
   const auto [error, size] = co_await asio::async_write(plain, preamble, net::kAsTuple);
   if (error) co_return fail(Code::kUnavailable, "{}", error.message());
-  co_return co_await greet(socket, Role::kDialer);
+  co_return co_await greet(socket, Role::kDialer, replaces);
 }
 
 Task<Result<void>> Mesh::State::connect(tcp::socket& socket, std::string host, uint16_t port) {
   boost::system::error_code no_number;
   const auto ip = asio::ip::make_address(host, no_number);
-  boost::system::error_code failed;
-  if (!no_number) {
-    const auto [error] = co_await socket.async_connect({ip, port}, net::kAsTuple);
-    failed = error;
-  } else {
-    tcp::resolver resolver(executor);
-    const auto [unknown, found] =
-        co_await resolver.async_resolve(host, std::to_string(port), net::kAsTuple);
-    if (unknown) co_return fail(Code::kUnavailable, "its name is unknown: {}", unknown.message());
-    const auto [error, endpoint] = co_await asio::async_connect(socket, found, net::kAsTuple);
-    failed = error;
+  std::vector<tcp::endpoint> places = {{ip, port}};
+  if (no_number) {
+    COHORT_CO_TRY(const auto found, co_await lookups.find(host, Clock::now() + kLookupTimeout));
+    places.clear();
+    for (const std::string& address : found)
+      places.emplace_back(asio::ip::make_address(address, no_number), port);
   }
+  const auto [failed, endpoint] = co_await asio::async_connect(socket, places, net::kAsTuple);
   if (failed == asio::error::operation_aborted)
     co_return fail(Code::kUnavailable, "port {} does not answer", port);
   if (failed) co_return fail(Code::kUnavailable, "port {}: {}", port, failed.message());

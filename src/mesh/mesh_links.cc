@@ -15,10 +15,9 @@ constexpr milliseconds kRedialPause{100};
 }  // namespace
 
 // The link's whole life.
-Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) {
+Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role, bool replaces) {
   const std::string id = theirs.id;
-  if (const auto old = links.find(id); old != links.end())
-    old->second->end("a newer link takes its place");
+  make_way(id, replaces);
   while (links.contains(id) && !closing) co_await links_changed.wait_uncancelled();
   claims.erase(id);
   if (closing) co_return;
@@ -34,20 +33,43 @@ Task<void> Mesh::State::keep_link(SecureSocket socket, Hello theirs, Role role) 
                     .we_offer = hello.id < id,
                     .we_dial = role == Role::kDialer};
   Link link(std::move(socket), std::move(peer), role, link_events(id));
-  links.emplace(id, &link);
+  boost::system::error_code unknown;
+  const auto ip = asio::ip::make_address(link.peer().address, unknown);
+  links[id] = {.link = &link, .preference = preference_of(ip), .needed_at = Clock::now()};
+  links_changed.notify_all();
+  refusals.forget(link.peer().address);
   log::info("linked with {} ({}) at {}", link.peer().name, id, link.peer().address);
   remember(link.peer());
   prober.link_up(std::move(path));
   events.link_up(link.peer());
   const std::string why = co_await link.run();
-  links.erase(id);
-  prober.link_lost(id);
+  const bool was_in_use = forget_link(id, link);
   links_changed.notify_all();
-  if (closing) co_return;
+  if (closing || !was_in_use) co_return;
+  if (why == kUnneeded) co_return events.link_closed(id);
   log::info("the link with {} ({}) is lost: {}", link.peer().name, id, why);
   events.link_lost(id, why);
   candidates.retry(id, Clock::now() + kRedialPause);
   wake.notify_all();
+}
+
+// A better path leaves the streams of the old one to it, until they end.
+void Mesh::State::make_way(const std::string& peer, bool for_better_path) {
+  const auto old = links.find(peer);
+  if (old == links.end()) return;
+  if (!for_better_path) return old->second.link->end("a newer link takes its place");
+  retiring.push_back({old->second.link, Clock::now()});
+  links.erase(old);
+}
+
+// False: another one is in use for this peer.
+bool Mesh::State::forget_link(const std::string& peer, const Link& link) {
+  std::erase_if(retiring, [&](const Retiring& old) { return old.link == &link; });
+  const auto held = links.find(peer);
+  if (held == links.end() || held->second.link != &link) return false;
+  links.erase(held);
+  prober.link_lost(peer);
+  return true;
 }
 
 std::string Mesh::State::local_kind(tcp::socket& socket) {
@@ -72,8 +94,8 @@ void Mesh::State::remember(const Peer& peer) {
 ProberEvents Mesh::State::prober_events() {
   return {.send =
               [this](const std::string& peer, std::string_view message) {
-                const auto link = links.find(peer);
-                return link != links.end() && link->second->send_probe(message);
+                const auto held = links.find(peer);
+                return held != links.end() && held->second.link->send_probe(message);
               },
           .measured = [this](const std::string& peer) { events.measured(peer); },
           .busy = [this] { return events.busy(); }};

@@ -192,7 +192,7 @@ class TwoDevices : public ::testing::Test {
 
   // A's end of a new stream; B's is the last of b.streams.
   std::unique_ptr<Stream> open(const std::string& purpose = "test") {
-    auto stream = a.mesh->open_stream(b.id(), purpose);
+    auto stream = get(loop, a.mesh->open_stream(b.id(), purpose, soon()));
     EXPECT_TRUE(stream.has_value());
     const size_t before = b.streams.size();
     EXPECT_TRUE(run_until(loop, [&] { return b.streams.size() > before; }));
@@ -292,7 +292,7 @@ TEST_F(TwoDevices, StreamsEndWithTheLinkAndOutliveIt) {
   EXPECT_EQ(get(loop, b.streams.back()->read(soon())).value(), "before");
   EXPECT_EQ(get(loop, b.streams.back()->read(soon())).error().code, Code::kUnavailable);
   EXPECT_EQ(get(loop, here->write("after", soon())).error().code, Code::kUnavailable);
-  EXPECT_FALSE(b.mesh->open_stream(a.id(), "none"));
+  EXPECT_FALSE(get(loop, b.mesh->open_stream(a.id(), "none", at_once())));
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ Prober::Prober(net::Executor executor, ProberEvents events)
 
 void Prober::link_up(ProbePath path) {
   const std::string peer = path.peer;
+  if (session_ && session_->peer == peer) interrupt();  // it measured the path before this one
   const LinkStatus status = {.peer = peer, .address = path.address, .kind = path.kind};
   paths_.insert_or_assign(
       peer, Path{.path = std::move(path), .status = status, .next = Clock::now() + kFirstAfter});

@@ -6,6 +6,7 @@
 #include <openssl/sslerr.h>
 
 #include "base/check.h"
+#include "mesh/refusals.h"
 
 namespace cohort::mesh {
 namespace {
@@ -73,10 +74,10 @@ std::string explain(const boost::system::error_code& error) {
   switch (ERR_GET_REASON(static_cast<unsigned long>(error.value()))) {
     case SSL_R_BINDER_DOES_NOT_VERIFY:
     case SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER:
-    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: return "its secret is another one";
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: return std::string(kOtherSecret);
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
     case SSL_R_NO_SHARED_CIPHER:
-    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: return "its namespace is another one";
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: return std::string(kOtherNamespace);
     default: return fmt::format("it does not speak our TLS ({})", error.message());
   }
 }

@@ -234,8 +234,8 @@ class CandidatesTest : public ::testing::Test {
 
   net::TimePoint now = net::TimePoint() + seconds(1000);
   std::vector<std::string> linked;
-  Candidates::IsLinked is_linked = [this](const std::string& peer) {
-    return std::find(linked.begin(), linked.end(), peer) != linked.end();
+  Candidates::IsNeedless is_linked = [this](const Candidate& candidate) {
+    return std::find(linked.begin(), linked.end(), candidate.peer) != linked.end();
   };
   Candidates candidates;
 };
@@ -288,13 +288,30 @@ TEST_F(CandidatesTest, ANumberOfPlacesIsTheMost) {
   EXPECT_EQ(candidates.all().size(), Candidates::kMax);
 }
 
+TEST(Refusals, TellWhoAndWhySinceWhenAndHowOften) {
+  Refusals refusals;
+  refusals.add("10.0.0.1", std::string(kOtherSecret), 1000);
+  refusals.add("10.0.0.2", "it hung up", 1500);
+  refusals.add("10.0.0.1", std::string(kOtherSecret), 2000);
+  const std::vector<Refusal> all = refusals.all();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].address, "10.0.0.1") << "the latest first";
+  EXPECT_EQ(all[0].first_unix_ms, 1000);
+  EXPECT_EQ(all[0].last_unix_ms, 2000);
+  EXPECT_EQ(all[0].times, 2u);
+  EXPECT_NE(remedy_for(all[0]).find("secret set"), std::string::npos);
+  EXPECT_EQ(remedy_for(all[1]), "");
+  refusals.forget("10.0.0.1");
+  EXPECT_EQ(refusals.all().size(), 1u);
+}
+
 TEST(Refusals, SayEachThingOnceAndInTheEndNothing) {
   Refusals refusals;
-  EXPECT_TRUE(refusals.is_new("a", "why"));
-  EXPECT_FALSE(refusals.is_new("a", "why"));
-  EXPECT_TRUE(refusals.is_new("a", "other"));
+  EXPECT_TRUE(refusals.add("a", "why", 1));
+  EXPECT_FALSE(refusals.add("a", "why", 1));
+  EXPECT_TRUE(refusals.add("a", "other", 1));
   size_t said = 0;
-  for (int i = 0; i < 10'000; ++i) said += refusals.is_new(std::to_string(i), "why") ? 1 : 0;
+  for (int i = 0; i < 10'000; ++i) said += refusals.add(std::to_string(i), "why", 1) ? 1 : 0;
   EXPECT_EQ(said, Refusals::kMaxKnown - 2);
 }
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kCallStream = "call";
 constexpr std::chrono::milliseconds kLeaderPoll{50};
+constexpr size_t kMaxAddresses = 16;  // that others are told of
 
 struct PlaceCall {
   std::string method = "place";
@@ -87,6 +88,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, Cluster
   outward.changed = [raw = cluster.get()] {
     raw->lead();
     if (raw->shell_->was_superseded()) raw->dirty_ = true;
+    raw->introduce_needed();
     raw->events_.changed();
   };
   cluster->shell_ = std::make_unique<ClusterShell>(
@@ -111,6 +113,10 @@ mesh::MeshEvents Cluster::mesh_events() {
     shell_->link_lost(peer);
     publish();
   };
+  events.link_closed = [this](const std::string& peer) {
+    shell_->link_closed(peer);
+    dirty_ = true;
+  };
   events.message = [this](const std::string& peer, std::string message) {
     shell_->receive(peer, std::move(message));
     shell_->step();
@@ -118,6 +124,7 @@ mesh::MeshEvents Cluster::mesh_events() {
   events.stream = [this](std::unique_ptr<mesh::Stream> stream) { on_stream(std::move(stream)); };
   events.measured = [this](const std::string&) { dirty_ = true; };
   events.busy = [this] { return events_.busy(); };
+  events.dispensable = [this](const std::set<std::string>& heard) { return dispensable(heard); };
   return events;
 }
 
@@ -145,7 +152,9 @@ void Cluster::publish() {
   next_facts_ =
       net::Clock::now() + (events_.busy() ? std::chrono::seconds(kBusyInterval) : kFactsInterval);
   events_.describe(self_);
+  self_.clock_unix_ms = unix_ms();
   fill_links(self_);
+  introduce_needed();
   if (const auto orphans = shell_->take_superseded()) self_.orphans = dump_json(to_json(*orphans));
   if (shell_->leads()) self_.orphans.clear();
   shell_->publish(self_);
@@ -154,6 +163,9 @@ void Cluster::publish() {
 void Cluster::fill_links(cluster::DeviceDocument& self) const {
   self.links.clear();
   if (!mesh_) return;
+  self.mesh_port = mesh_->port();
+  self.addresses = mesh_->addresses();
+  self.addresses.resize(std::min(self.addresses.size(), kMaxAddresses));
   const std::vector<mesh::LinkStatus> measured = mesh_->links();
   for (const mesh::Peer& peer : mesh_->peers()) {
     cluster::LinkDocument document{.peer = peer.id, .address = peer.address};
@@ -289,14 +301,16 @@ net::Task<void> Cluster::serve_call(std::unique_ptr<mesh::Stream> stream) {
 
 net::Task<Result<Json>> Cluster::call_leader(Json call) {
   const auto deadline = net::Clock::now() + kCallTimeout;
-  while (!shell_->leader() || (!shell_->leads() && !mesh_->find(*shell_->leader()))) {
+  while (!shell_->leader() || (!shell_->leads() && !reaches(*shell_->leader()))) {
     if (net::Clock::now() >= deadline)
       co_return fail(Code::kUnavailable, "no device leads the cluster");
     if (co_await net::sleep_until(net::Clock::now() + kLeaderPoll) == net::Wake::kCancelled)
       co_return fail(Code::kCancelled, "cancelled");
   }
   if (shell_->leads()) co_return answer_call(call);
-  COHORT_CO_TRY(const auto stream, mesh_->open_stream(*shell_->leader(), kCallStream));
+  std::string leader = *shell_->leader();
+  COHORT_CO_TRY(const auto stream,
+                co_await mesh_->open_stream(std::move(leader), kCallStream, deadline));
   std::string text = dump_json(call);
   COHORT_CO_TRY_VOID(co_await stream->write(std::move(text), deadline));
   auto received = co_await stream->read(deadline);

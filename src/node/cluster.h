@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,9 @@ class Cluster {
 
   const std::string& id() const { return shell_->id(); }
   mesh::Mesh* mesh() { return mesh_.get(); }
+  const mesh::Mesh* mesh() const { return mesh_.get(); }
+  // Linked, or, where there are too many devices for links with all, live and somewhere we know.
+  bool reaches(const std::string& device) const;
   uint16_t mesh_port() const { return mesh_ ? mesh_->port() : 0; }
   const ClusterShell& shell() const { return *shell_; }
   const cluster::PlanDocument& plan() const { return shell_->plan(); }
@@ -74,6 +78,8 @@ class Cluster {
   net::Task<void> tick();
   void lead();
   void fill_links(cluster::DeviceDocument& self) const;
+  std::set<std::string> dispensable(const std::set<std::string>& heard);
+  void introduce_needed();
 
   Result<std::string> place_here(const std::string& model, const cluster::ModelCost& cost,
                                  const cluster::InstanceWishes& wishes, bool reuse);
@@ -88,6 +94,9 @@ class Cluster {
   cluster::DeviceDocument self_;
   bool dirty_ = true;
   bool leading_ = false;                        // inside lead()
+  std::set<std::string> known_heard_;  // what the next two were made of
+  std::vector<std::string> known_live_;
+  std::set<std::string> neighbours_, dispensable_;
   std::map<std::string, std::string> adopted_;  // orphans seen, by device: each is taken over once
   net::TimePoint next_facts_;
   net::TaskGroup tasks_;

@@ -42,6 +42,7 @@ class ClusterShell {
   // What the mesh reports; taken in with the next step().
   void link_up(const std::string& device) { input_.links_up.push_back(device); }
   void link_lost(const std::string& device) { input_.links_lost.push_back(device); }
+  void link_closed(const std::string& device) { input_.links_closed.push_back(device); }
   void receive(const std::string& device, std::string message);
   void step();
   void leave();  // says goodbye; then only reading
@@ -49,6 +50,9 @@ class ClusterShell {
   const std::string& id() const { return self_.id; }
   bool leads() const { return core_.is_leader(); }
   std::optional<std::string> leader() const { return core_.leader(); }
+  const std::vector<std::string>& live() const {
+    return core_.membership().live();
+  }  // with self; sorted
   uint64_t term() const { return core_.term(); }
 
   const cluster::PlanDocument& plan() const { return plan_; }

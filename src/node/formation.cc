@@ -36,10 +36,10 @@ Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, i
   command.timeout_seconds = kConnectSeconds;
   for (const ShardRank& rank : connect.ranks) {
     if (rank.rank == own_rank) continue;
-    const mesh::Peer* peer = mesh.find(rank.device);
-    if (peer == nullptr)
-      return fail(Code::kUnavailable, "there is no link to device {}", rank.name);
-    command.ranks.push_back({rank.rank, peer->address, rank.port, rank.name});
+    std::string address = mesh.address_of(rank.device);
+    if (address.empty())
+      return fail(Code::kUnavailable, "there is no way to device {}", rank.name);
+    command.ranks.push_back({rank.rank, std::move(address), rank.port, rank.name});
   }
   return command;
 }
@@ -74,7 +74,8 @@ net::Task<void> Formation::bring_up(size_t index) {
 
 net::Task<Result<void>> Formation::talk(size_t index) {
   const ShardRank& rank = options_.ranks[index];
-  auto opened = mesh_.open_stream(rank.device, kShardStream);
+  auto opened = co_await mesh_.open_stream(rank.device, kShardStream,
+                                           net::Clock::now() + kWriteTimeout);
   if (!opened) co_return tl::unexpected(opened.error());
   mesh::Stream& stream = *(ranks_[index].stream = std::move(*opened));
   ShardRequest request{options_.instance, options_.epoch, options_.model, options_.load};

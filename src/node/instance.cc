@@ -127,7 +127,7 @@ net::Task<bool> Instance::recover(std::string what) {
 
 bool Instance::all_ranks_linked() const {
   return std::all_of(options_.ranks.begin(), options_.ranks.end(), [&](const ShardRank& rank) {
-    return rank.rank == 0 || options_.mesh->find(rank.device) != nullptr;
+    return rank.rank == 0 || options_.is_reachable(rank.device);
   });
 }
 

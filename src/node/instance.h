@@ -35,6 +35,7 @@ struct InstanceOptions {
   uint64_t epoch = 1;
   std::vector<ShardRank> ranks;
   mesh::Mesh* mesh = nullptr;  // with ranks
+  std::function<bool(const std::string& device)> is_reachable;  // with ranks
   std::vector<std::string> runner_command;
   std::chrono::milliseconds idle_unload{600'000};  // without a request; 0: never
   RestartPolicy::Options restart;

@@ -43,9 +43,7 @@ void Node::dispatch(Generation& generation, const cluster::InstancePlan& plan) {
   }
   const std::string& driver = cluster::driver_of(plan);
   mesh::Mesh* mesh = cluster_->mesh();
-  const bool is_there = driver != device_id() && mesh != nullptr && mesh->find(driver) != nullptr &&
-                        !status.shard.instance.empty();
-  if (is_there) {
+  if (is_driven_elsewhere(plan, status)) {
     const auto remote =
         remotes_.emplace(remotes_.end(), executor_, *mesh, driver, plan.id, generation);
     background_.spawn(run_remote(remote, plan.id));
@@ -116,12 +114,11 @@ bool Node::can_dispatch(const cluster::InstancePlan& plan) {
          is_driven_elsewhere(plan, status);
 }
 
-// By a device that has taken it on, and that we are linked with.
+// By a device that has taken it on, and that we can reach.
 bool Node::is_driven_elsewhere(const cluster::InstancePlan& plan,
                                const InstanceStatus& status) const {
   const std::string& driver = cluster::driver_of(plan);
-  return driver != device_id() && !status.shard.instance.empty() && cluster_->mesh() != nullptr &&
-         cluster_->mesh()->find(driver) != nullptr;
+  return driver != device_id() && !status.shard.instance.empty() && cluster_->reaches(driver);
 }
 
 std::string Node::true_name(const std::string& name) const {

@@ -79,6 +79,7 @@ InstanceOptions Node::instance_options(const cluster::InstancePlan& plan, ModelL
   if (const std::vector<cluster::RankPlan> ranks = cluster::ranks_of(plan); ranks.size() > 1) {
     options.load.group = layout_of(plan);
     options.mesh = cluster_->mesh();
+    options.is_reachable = [this](const std::string& device) { return cluster_->reaches(device); };
     for (const cluster::RankPlan& rank : ranks) {
       options.ranks.push_back({rank.rank, rank.member.device, rank.member.name});
     }

@@ -32,11 +32,13 @@ Device::Device(net::Loop& loop, MeshOptions options) {
             downs.push_back(peer);
             whys.push_back(why);
           },
+      .link_closed = [this](const std::string& peer) { closed.push_back(peer); },
       .message = [this](const std::string& peer,
                         std::string message) { messages.emplace_back(peer, std::move(message)); },
       .stream = [this](std::unique_ptr<Stream> stream) { streams.push_back(std::move(stream)); },
       .measured = [this](const std::string& peer) { measured.push_back(peer); },
-      .busy = [this] { return busy; }};
+      .busy = [this] { return busy; },
+      .dispensable = [this](const std::set<std::string>& heard) { return dispensable(heard); }};
   auto made = Mesh::create(loop.get_executor(), std::move(options), std::move(events));
   COHORT_CHECK(made.has_value());
   mesh = std::move(*made);

@@ -23,8 +23,11 @@ struct Device {
 
   std::vector<std::pair<std::string, std::string>> messages;  // from whom, what
   std::vector<std::unique_ptr<Stream>> streams;               // that peers opened
-  std::vector<std::string> ups, downs, whys, measured;
+  std::vector<std::string> ups, downs, whys, closed, measured;
   bool busy = false;
+  std::function<std::set<std::string>(const std::set<std::string>&)> dispensable = [](const auto&) {
+    return std::set<std::string>();
+  };
   std::unique_ptr<Mesh> mesh;  // last: it calls back
 };
 
