@@ -158,7 +158,7 @@ TEST(Header, IsCheckedFieldByField) {
   EXPECT_EQ(read(bad).error().code, Code::kDataLoss);
   bad = {.sequence = 7, .total = ~uint64_t{0}, .length = kMaxMessageBytes + 1};
   EXPECT_EQ(read(bad).error().code, Code::kDataLoss);
-  for (uint16_t kind : {0, 9, 65535}) {
+  for (const int kind : {0, static_cast<int>(Kind::kAgree) + 1, 65535}) {
     bad = good;
     bad.kind = static_cast<Kind>(kind);
     EXPECT_EQ(read(bad).error().code, Code::kDataLoss) << kind;
