@@ -23,7 +23,9 @@ void plan_unlike_devices(benchmark::State& state) {
                                 .operations_per_s = 1e12});
   }
   for (size_t i = 0; i < count * count; ++i) {
-    topology.links.push_back({true, 20e-6 + 1e-6 * static_cast<double>(i * 31 % 977), 1e9});
+    topology.links.push_back({.reachable = true,
+                              .round_trip_s = 20e-6 + 1e-6 * static_cast<double>(i * 31 % 977),
+                              .bytes_per_s = 1e9});
   }
   for (auto _ : state) benchmark::DoNotOptimize(plan(model, topology, {}));
 }

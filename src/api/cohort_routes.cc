@@ -33,6 +33,13 @@ Json member_json(const node::MemberStatus& member) {
               {"fraction", member.fraction}};
 }
 
+Json pairs_json(const std::vector<node::PairStatus>& pairs) {
+  Json out = Json::array();
+  for (const node::PairStatus& pair : pairs)
+    out.push_back(Json{{"ranks", {pair.first, pair.second}}, {"transport", pair.transport}});
+  return out;
+}
+
 Json instance_json(const node::InstanceStatus& instance) {
   Json out{{"instance", instance.id},
            {"model", instance.model},
@@ -41,6 +48,7 @@ Json instance_json(const node::InstanceStatus& instance) {
   out["members"] = Json::array();
   for (const node::MemberStatus& member : instance.members)
     out["members"].push_back(member_json(member));
+  out["links"] = pairs_json(instance.pairs);
   out["predicted_decode_tokens_per_s"] = rate_or_null(instance.predicted.decode_tokens_per_s);
   out["predicted_ttft_ms"] = rate_or_null(instance.predicted.ttft_ms);
   out["predicted_throughput_tokens_per_s"] =
@@ -50,22 +58,32 @@ Json instance_json(const node::InstanceStatus& instance) {
   out["reason"] = text_or_null(instance.reason);
   out["why"] = text_or_null(instance.why);
   Json shard = to_json(instance.shard);
-  for (const char* key :
-       {"instance", "epoch", "rank", "state", "reason", "restarts", "decode_tokens_per_s"})
+  for (const char* key : {"instance", "epoch", "rank", "state", "reason", "restarts",
+                          "decode_tokens_per_s", "transports"})
     shard.erase(key);
   out.update(shard);
   return out;
 }
 
+Json way_json(const cluster::WayDocument& way) {
+  return Json{{"transport", way.transport},
+              {"rtt_us_p50", rate_or_null(way.rtt_us_p50)},
+              {"rtt_us_p99", rate_or_null(way.rtt_us_p99)},
+              {"bandwidth_mbit_per_s", rate_or_null(way.bandwidth_mbit_per_s)}};
+}
+
+// The best way between the pair, then all of them.
 Json link_json(const cluster::LinkDocument& link) {
-  return Json{{"peer", link.peer},
-              {"transport", link.transport},
-              {"address", link.address},
-              {"kind", link.kind},
-              {"rtt_us_p50", rate_or_null(link.rtt_us_p50)},
-              {"rtt_us_p99", rate_or_null(link.rtt_us_p99)},
-              {"bandwidth_mbit_per_s", rate_or_null(link.bandwidth_mbit_per_s)},
-              {"measured_unix_ms", link.measured_unix_ms}};
+  std::vector<cluster::WayDocument> ways = link.ways;
+  ways.push_back({"tcp", link.rtt_us_p50, link.rtt_us_p99, link.bandwidth_mbit_per_s});
+  Json out{{"peer", link.peer},
+           {"address", link.address},
+           {"kind", link.kind},
+           {"measured_unix_ms", link.measured_unix_ms},
+           {"ways", Json::array()}};
+  out.update(way_json(ways.front()));
+  for (const cluster::WayDocument& way : ways) out["ways"].push_back(way_json(way));
+  return out;
 }
 
 Json device_json(const node::DeviceStatus& device) {
@@ -98,7 +116,8 @@ Json device_json(const node::DeviceStatus& device) {
 }
 
 Json placement_json(const cluster::Placement& placement, const cluster::Topology& topology) {
-  const cluster::InstancePlan plan{.stages = cluster::stages_of(placement, topology)};
+  const cluster::InstancePlan plan{.stages = cluster::stages_of(placement, topology),
+                                   .pairs = cluster::pairs_of(placement, topology)};
   auto ranks = node::members_of(plan);
   // In the order of layers, as the predicted bytes are.
   std::stable_sort(ranks.begin(), ranks.end(),
@@ -115,6 +134,7 @@ Json placement_json(const cluster::Placement& placement, const cluster::Topology
       {"members", std::move(members)},
       {"memory_bytes_by_device", std::move(memory)},
       {"predicted_ttft_ms", rate_or_null(prediction.time_to_first_token_s * 1e3)},
+      {"links", pairs_json(node::pairs_of(plan, {}))},
       {"predicted_decode_tokens_per_s", rate_or_null(prediction.decode_tokens_per_s)},
       {"predicted_throughput_tokens_per_s", rate_or_null(prediction.throughput_tokens_per_s)},
       {"weights_ms", prediction.weights_s * 1e3},

@@ -14,12 +14,16 @@ namespace {
 cluster::StepSpeed step_speed(int threads) {
   const StepCosts step = measure_step_costs(threads).value_or(StepCosts{});
   const MessageCosts message = measure_message_costs().value_or(MessageCosts{});
+  const ShmCosts shm = measure_shm_costs(backend::usable_cores()).value_or(ShmCosts{});
   return {.weights_gb_per_s = step.weights_bytes_per_s / 1e9,
           .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
           .layer_us = step.layer_s * 1e6,
           .step_us = step.step_s * 1e6,
           .message_us = message.message_s * 1e6,
-          .message_us_per_kib = message.byte_s * 1024 * 1e6};
+          .message_us_per_kib = message.byte_s * 1024 * 1e6,
+          .shm_round_trip_us = shm.round_trip_p50_s * 1e6,
+          .shm_round_trip_us_p99 = shm.round_trip_p99_s * 1e6,
+          .shm_gb_per_s = shm.bytes_per_s / 1e9};
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct RunOptions {
   int32_t devices =
       0;  // to place it so before the first answer; 0 and "auto": as it is, or as is best
   std::string sharding = "auto";
+  std::string transport = "auto";
 };
 int run(const Common& common, const StoreOptions& store, const RunOptions& options);
 
@@ -50,6 +51,7 @@ struct PlaceOptions {
   int32_t context = 0;
   int32_t concurrency = 0;
   std::string wire = "f32";
+  std::string transport = "auto";
   int32_t replicas = 1;
   bool wait = false;
 };

@@ -4,9 +4,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <set>
 #include <thread>
 
+#include <fmt/ranges.h>
+
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -49,10 +53,13 @@ void print_links(const Json& devices) {
   for (const Json& device : devices) {
     for (const Json& link : device.value("links", Json::array())) {
       any = true;
-      table.add({text_of(device, "name"), short_id(text_of(link, "peer")),
-                 text_of(link, "transport"), text_of(link, "address"),
-                 rate_of(link, "rtt_us_p50") + " us", rate_of(link, "rtt_us_p99") + " us",
-                 rate_of(link, "bandwidth_mbit_per_s")});
+      for (const Json& way : link.value("ways", Json::array())) {
+        const bool is_network = way.value("transport", "") == "tcp";
+        table.add({text_of(device, "name"), short_id(text_of(link, "peer")),
+                   text_of(way, "transport"), is_network ? text_of(link, "address") : "-",
+                   rate_of(way, "rtt_us_p50") + " us", rate_of(way, "rtt_us_p99") + " us",
+                   rate_of(way, "bandwidth_mbit_per_s")});
+      }
     }
   }
   if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
@@ -103,7 +110,8 @@ Result<Json> order_of(const PlaceOptions& options) {
   Json body{{"model", options.model},     {"sharding", options.sharding},
             {"devices", options.devices}, {"only", options.only},
             {"context", options.context}, {"concurrency", options.concurrency},
-            {"wire", options.wire},       {"manual", Json::array()}};
+            {"wire", options.wire},       {"transport", options.transport},
+            {"manual", Json::array()}};
   for (const std::string& text : options.layers) {
     COHORT_TRY(Json stage, manual_stage(text));
     body["manual"].push_back(std::move(stage));
@@ -140,13 +148,21 @@ int ps(const Common& common) {
   const Result<Json> instances = ApiClient(common).get("/cohort/instances");
   if (!instances) return report(instances.error());
   if (common.json) return print_json(*instances);
-  Table table({"INSTANCE", "MODEL", "STATE", "SHARDING", "DEVICES", "PREDICTED", "ACHIEVED",
-               "HEALS", "NOTE"});
+  Table table({"INSTANCE", "MODEL", "STATE", "SHARDING", "DEVICES", "LINKS", "PREDICTED",
+               "ACHIEVED", "HEALS", "NOTE"});
+// "shm", "shm+tcp"; "-" for one alone.
+std::string transports_of(const Json& placed) {
+  std::set<std::string> names;
+  for (const Json& link : placed.value("links", Json::array()))
+    names.insert(link.value("transport", ""));
+  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, "+"));
+}
+
   for (const Json& instance : *instances) {
     table.add({short_id(text_of(instance, "instance")), text_of(instance, "model"),
                text_of(instance, "state"), text_of(instance, "sharding"),
                std::to_string(instance.value("members", Json::array()).size()),
-               rate_of(instance, "predicted_decode_tokens_per_s"),
+               transports_of(instance), rate_of(instance, "predicted_decode_tokens_per_s"),
                rate_of(instance, "achieved_decode_tokens_per_s"), text_of(instance, "heals"),
                text_of(instance, "reason")});
   }
@@ -181,10 +197,10 @@ int plan(const Common& common, const PlaceOptions& options) {
   const Result<Json> planned = ApiClient(common).post("/cohort/plan", *body);
   if (!planned) return report(planned.error());
   if (common.json) return print_json(*planned);
-  Table table({"SHARDING", "SPLIT", "MEMORY", "TTFT ms", "TOK/S", "ALL TOK/S", "NOTE"});
+  Table table({"SHARDING", "SPLIT", "LINKS", "MEMORY", "TTFT ms", "TOK/S", "ALL TOK/S", "NOTE"});
   for (const Json& placement : *planned) {
-    table.add({text_of(placement, "sharding"), split_of(placement), memory_of(placement),
-               rate_of(placement, "predicted_ttft_ms"),
+    table.add({text_of(placement, "sharding"), split_of(placement), transports_of(placement),
+               memory_of(placement), rate_of(placement, "predicted_ttft_ms"),
                rate_of(placement, "predicted_decode_tokens_per_s"),
                rate_of(placement, "predicted_throughput_tokens_per_s"),
                text_of(placement, "error")});

@@ -13,6 +13,7 @@
 #include "cli/model_store.h"
 #include "cli/serve_flags.h"
 #include "cli/terminal.h"
+#include "cluster/cost.h"
 #include "runner/runner.h"
 
 namespace cohort::cli {
@@ -80,6 +81,14 @@ CLI::App& add_model_command(CLI::App& app, const char* name, const char* what, O
   return command;
 }
 
+void add_transport(CLI::App& command, std::string& transport) {
+  std::vector<std::string> names{"auto"};
+  names.insert(names.end(), cluster::kTransports.begin(), cluster::kTransports.end());
+  command.add_option("--transport", transport, "between each pair of devices")
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
+}
+
 void add_run(CLI::App& app, Options& o) {
   CLI::App& run_command = add_command(app, "run", "chat in the terminal, or answer one prompt", o,
                                       [&o] { return run(o.common, o.store, o.run); });
@@ -98,6 +107,7 @@ void add_run(CLI::App& app, Options& o) {
   run_command.add_option("--sharding", o.run.sharding, "place it so first")
       ->check(CLI::IsMember({"auto", "pipeline", "tensor"}))
       ->capture_default_str();
+  add_transport(run_command, o.run.transport);
   run_command.add_flag("--stats", o.run.stats, "tokens and speed after each answer");
   add_common(run_command, o);
   add_store(run_command, o);
@@ -122,6 +132,7 @@ void add_wishes(CLI::App& command, PlaceOptions& wishes) {
   command.add_option("--wire", wishes.wire, "of values between devices")
       ->check(CLI::IsMember({"f32", "bf16", "q8"}))
       ->capture_default_str();
+  add_transport(command, wishes.transport);
 }
 
 void add_instance_commands(CLI::App& app, Options& o) {

@@ -224,9 +224,10 @@ int run(const Common& common, const StoreOptions& store, const RunOptions& optio
   } else if (Result<void> fetched = ensure_model(store, options.model); !fetched) {
     return report(fetched.error());
   }
-  if (options.devices > 0 || options.sharding != "auto") {
+  if (options.devices > 0 || options.sharding != "auto" || options.transport != "auto") {
     PlaceOptions placing{
         .model = options.model, .devices = options.devices, .sharding = options.sharding};
+    placing.transport = options.transport;
     placing.wait = true;
     if (const Result<Json> placed = place_instances(target, placing); !placed)
       return report(placed.error());

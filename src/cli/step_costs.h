@@ -22,4 +22,13 @@ struct MessageCosts {
 };
 Result<MessageCosts> measure_message_costs();
 
+// To another rank of this host by shared memory, and back. With one core usable both ends are this thread's, and what
+// the way between two cores takes is left out.
+struct ShmCosts {
+  double round_trip_p50_s = 0;
+  double round_trip_p99_s = 0;
+  double bytes_per_s = 0;  // one way
+};
+Result<ShmCosts> measure_shm_costs(int cores);
+
 }  // namespace cohort::cli

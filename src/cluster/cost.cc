@@ -64,13 +64,14 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
 }
 
 // A message of `bytes` from one device to another: half a round trip, the bytes at the link's rate, and the work at both
-// ends. Infinite when there is no way.
+// ends, which only TCP has: elsewhere the link's times hold it. Infinite when there is no way.
 double message_seconds(const Topology& topology, int from, int to, double bytes) {
   const LinkFacts& link = topology.link(from, to);
   if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
+  const double path_s = link.round_trip_s / 2 + bytes / link.bytes_per_s;
+  if (link.transport != kTcp) return path_s;
   const DeviceFacts& sender = topology.devices[static_cast<size_t>(from)];
-  return link.round_trip_s / 2 + bytes / link.bytes_per_s + sender.message_s +
-         bytes * sender.message_byte_s;
+  return path_s + sender.message_s + bytes * sender.message_byte_s;
 }
 
 double sync_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,

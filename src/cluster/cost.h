@@ -2,8 +2,10 @@
 // in seconds, sizes in bytes, rates per second.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cohort::cluster {
@@ -65,13 +67,18 @@ struct DeviceFacts {
   double operations_per_s = 0;  // matmul of the model's format
   double layer_s = 0;           // of a layer and of a step, beside what they read
   double step_s = 0;
-  double message_s = 0;  // of a message between ranks and each of its bytes, beside the link's time
+  double message_s = 0;  // of a message over TCP and each of its bytes, beside the link's time
   double message_byte_s = 0;
 };
 
+// What pairs of ranks may be linked by: TCP, which always goes, and what is better where it goes.
+inline constexpr std::array<std::string_view, 2> kTransports = {"tcp", "shm"};
+inline constexpr uint8_t kTcp = 0;
+
 struct LinkFacts {
   bool reachable = false;
-  double round_trip_s = 0;  // p50
+  uint8_t transport = kTcp;  // of kTransports
+  double round_trip_s = 0;   // p50
   double bytes_per_s = 0;
 };
 

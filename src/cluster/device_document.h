@@ -9,20 +9,37 @@
 
 namespace cohort::cluster {
 
+// What ranks of a pair of devices can be linked by beside TCP, as measured. Zeros: not yet.
+struct WayDocument {
+  std::string transport;
+  double rtt_us_p50 = 0;
+  double rtt_us_p99 = 0;
+  double bandwidth_mbit_per_s = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("transport", transport);
+    visit("rtt_us_p50", rtt_us_p50);
+    visit("rtt_us_p99", rtt_us_p99);
+    visit("bandwidth_mbit_per_s", bandwidth_mbit_per_s);
+  }
+};
+
+// The figures are the network's.
 struct LinkDocument {
   DeviceId peer;
-  std::string transport = "tcp";
   std::string address;
   std::string kind;  // of the interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
   double rtt_us_p50 = 0;  // zeros: not measured yet
   double rtt_us_p99 = 0;
   double bandwidth_mbit_per_s = 0;
   int64_t measured_unix_ms = 0;
+  std::vector<WayDocument> ways;
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("peer", peer);
-    visit("transport", transport);
+    visit("ways", ways);
     visit("address", address);
     visit("kind", kind);
     visit("rtt_us_p50", rtt_us_p50);
@@ -50,9 +67,11 @@ struct ShardDocument {
   int32_t restarts = 0;
   double decode_tokens_per_s = 0;  // achieved, of one stream; 0: none yet
   int32_t runner_pid = 0;
+  std::vector<std::string> transports;  // by which this rank is linked to each; "" to itself
 
   template <class Visitor>
   void fields(Visitor& visit) {
+    visit("transports", transports);
     visit("instance", instance);
     visit("epoch", epoch);
     visit("rank", rank);
@@ -88,8 +107,11 @@ struct StepSpeed {
   double kv_gb_per_s = 0;       // attention over the KV cache
   double layer_us = 0;          // of each layer, beside what it reads
   double step_us = 0;
-  double message_us = 0;  // of a message between ranks, beyond the bare path's time
+  double message_us = 0;  // of a message between ranks over TCP, beyond the bare path's time
   double message_us_per_kib = 0;
+  double shm_round_trip_us = 0;  // of a small message to another rank of this host and back
+  double shm_round_trip_us_p99 = 0;
+  double shm_gb_per_s = 0;  // one way, copied in and out
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -99,6 +121,9 @@ struct StepSpeed {
     visit("step_us", step_us);
     visit("message_us", message_us);
     visit("message_us_per_kib", message_us_per_kib);
+    visit("shm_round_trip_us", shm_round_trip_us);
+    visit("shm_round_trip_us_p99", shm_round_trip_us_p99);
+    visit("shm_gb_per_s", shm_gb_per_s);
   }
 };
 
@@ -128,7 +153,8 @@ struct DeviceDocument {
   int64_t clock_unix_ms = 0;           // what its clock said when it wrote this
   std::vector<LinkDocument> links;
   std::vector<ShardDocument> shards;
-  std::string orphans;  // a plan of ours that a newer leader's replaced: for it to adopt
+  std::string host_mark;  // whoever reaches the local socket of this name is on the same host
+  std::string orphans;    // a plan of ours that a newer leader's replaced: for it to adopt
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -165,3 +191,4 @@ struct DeviceDocument {
 };
 
 }  // namespace cohort::cluster
+    visit("host_mark", host_mark);

@@ -1,6 +1,7 @@
 #include "cluster/leadership.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "cluster/neighbours.h"
@@ -57,10 +58,11 @@ uint64_t free_bytes(const DeviceDocument& device, const PlanDocument& plan,
 // Where there are more, no link is no sign: one is made when it is needed.
 bool is_full_mesh(const Devices& devices) { return devices.size() <= kFullMeshUpTo; }
 
-LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool full_mesh) {
-  const LinkDocument* link = from.link(to.id);
-  const LinkDocument* back = to.link(from.id);
-  if (full_mesh && link == nullptr && back == nullptr) return {};
+double or_assumed(double measured, double unit, double assumed) {
+  return measured > 0 ? measured * unit : assumed;
+}
+
+LinkFacts tcp_facts(const LinkDocument* link, const LinkDocument* back) {
   LinkFacts facts{
       .reachable = true, .round_trip_s = kAssumedRoundTripS, .bytes_per_s = kAssumedLinkBytesPerS};
   for (const LinkDocument* measured : {link, back}) {
@@ -72,8 +74,39 @@ LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool 
   return facts;
 }
 
-double or_assumed(double measured, double unit, double assumed) {
-  return measured > 0 ? measured * unit : assumed;
+LinkFacts way_facts(const WayDocument& way, uint8_t transport) {
+  return {.reachable = true,
+          .transport = transport,
+          .round_trip_s = or_assumed(way.rtt_us_p50, 1e-6, kAssumedShmRoundTripS),
+          .bytes_per_s = or_assumed(way.bandwidth_mbit_per_s, 1e6 / 8, kAssumedShmBytesPerS)};
+}
+
+// Of a message as all-reduces of one token send them.
+double typical_seconds(const LinkFacts& facts) {
+  constexpr double kTypicalBytes = 8192;
+  if (!facts.reachable) return std::numeric_limits<double>::infinity();
+  return facts.round_trip_s / 2 + kTypicalBytes / facts.bytes_per_s;
+}
+
+// The fastest of the ways between two devices that the wish allows.
+LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool full_mesh,
+                     std::string_view wish) {
+  const LinkDocument* link = from.link(to.id);
+  const LinkDocument* back = to.link(from.id);
+  const auto allowed = [&](std::string_view name) { return wish == "auto" || wish == name; };
+  LinkFacts best;
+  const bool has_network = !full_mesh || link != nullptr || back != nullptr;
+  if (has_network && allowed(kTransports[kTcp])) best = tcp_facts(link, back);
+  for (const LinkDocument* side : {link, back}) {
+    if (side == nullptr) continue;
+    for (const WayDocument& way : side->ways) {
+      const auto known = std::ranges::find(kTransports, way.transport);
+      if (known == kTransports.end() || !allowed(way.transport)) continue;
+      const LinkFacts facts = way_facts(way, static_cast<uint8_t>(known - kTransports.begin()));
+      if (typical_seconds(facts) < typical_seconds(best)) best = facts;
+    }
+  }
+  return best;
 }
 
 // Whether the device that drives an instance has this member: live, staying, and linked with it.
@@ -133,7 +166,8 @@ std::vector<InstanceWishes> wishes_by_healing(InstanceWishes wishes, const Topol
 
 InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
                            const Devices& devices) {
-  const Topology topology = topology_of(devices, plan, &old);
+  const Topology topology =
+      topology_of(devices, plan, {.moving = &old, .transport = old.wishes.transport});
   Result<InstancePlan> healed = fail(Code::kUnavailable, "no device is left");
   for (const InstanceWishes& wishes : wishes_by_healing(old.wishes, topology)) {
     healed = place_instance(old.id, old.model, old.cost, wishes, topology);
@@ -146,6 +180,7 @@ InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
   if (!healed) {
     next.failed = true;
     next.stages.clear();
+    next.pairs.clear();
     next.reason =
         fmt::format("device {} left, and {}", who_left(old, devices), healed.error().message);
   }
@@ -154,7 +189,7 @@ InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
 
 }  // namespace
 
-Topology topology_of(const Devices& devices, const PlanDocument& plan, const InstancePlan* moving) {
+Topology topology_of(const Devices& devices, const PlanDocument& plan, const TopologyWish& wish) {
   std::vector<const DeviceDocument*> usable;
   for (const auto& [id, device] : devices) {
     if (device.worker && !device.leaving) usable.push_back(&device);
@@ -164,7 +199,7 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Ins
     topology.devices.push_back(
         {.id = device->id,
          .name = device->name,
-         .memory_available_bytes = free_bytes(*device, plan, moving),
+         .memory_available_bytes = free_bytes(*device, plan, wish.moving),
          .read_bytes_per_s = weights_rate(*device),
          .kv_bytes_per_s = or_assumed(device->step.kv_gb_per_s, 1e9, 0),
          .operations_per_s = or_assumed(device->matmul_gops, 1e9, kAssumedOperationsPerS),
@@ -175,7 +210,7 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Ins
   }
   for (const DeviceDocument* from : usable) {
     for (const DeviceDocument* to : usable)
-      topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices)));
+      topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices), wish.transport));
   }
   return topology;
 }
@@ -207,6 +242,7 @@ Result<InstancePlan> place_instance(std::string id, std::string model, const Mod
                         best.prediction.decode_tokens_per_s,
                         best.prediction.throughput_tokens_per_s};
   instance.stages = stages_of(best, topology);
+  instance.pairs = pairs_of(best, topology);
   return instance;
 }
 

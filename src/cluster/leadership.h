@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -22,11 +23,18 @@ inline constexpr double kAssumedRoundTripS = 300e-6;
 inline constexpr double kAssumedLinkBytesPerS = 110e6;
 inline constexpr double kAssumedReadBytesPerS = 10e9;
 inline constexpr double kAssumedOperationsPerS = 100e9;
+inline constexpr double kAssumedShmRoundTripS = 1e-6;
+inline constexpr double kAssumedShmBytesPerS = 8e9;
+
+struct TopologyWish {
+  const InstancePlan* moving = nullptr;  // the memory it holds counts as free
+  std::string_view transport = "auto";   // pairs that it cannot link are not linked
+};
 
 // What the planner may use: live workers that stay. Memory that shards of instances in the plan will take but do not hold
-// yet is left out; that which `moving` holds counts as free. What may run on no device is left out altogether.
+// yet is left out. What may run on no device is left out altogether. A pair has the fastest link there is between them.
 Topology topology_of(const Devices& devices, const PlanDocument& plan,
-                     const InstancePlan* moving = nullptr);
+                     const TopologyWish& wish = {});
 
 // All placements of a model on these devices, best first.
 Result<std::vector<Placement>> placements_of(const ModelCost& cost, const InstanceWishes& wishes,

@@ -208,12 +208,82 @@ TEST(Leadership, OrphansAreAdoptedUnlessTheyAreKnownAsNew) {
   EXPECT_EQ(adopt(plan, orphans)->instances[0].epoch, 5u);
 }
 
+// As when the first two are containers of one host.
+Devices first_two_share_a_host(Devices devices) {
+  const WayDocument shm{.transport = "shm", .rtt_us_p50 = 1, .bandwidth_mbit_per_s = 80'000};
+  for (LinkDocument& link : devices.at("id-a").links) {
+    if (link.peer == "id-b") link.ways.push_back(shm);
+  }
+  return devices;
+}
+
+TEST(Leadership, APairTakesTheFastestWayThatItsWishAllows) {
+  const Devices devices = first_two_share_a_host(devices_of(3, 4 * kGiB));
+  const auto facts = [&](std::string_view wish, int from, int to) {
+    return topology_of(devices, {}, {.transport = wish}).link(from, to);
+  };
+  for (const char* wish : {"auto", "shm"}) {
+    EXPECT_EQ(kTransports[facts(wish, 0, 1).transport], "shm");
+    EXPECT_EQ(kTransports[facts(wish, 1, 0).transport], "shm") << "one side's word is enough";
+    EXPECT_NEAR(facts(wish, 0, 1).round_trip_s, 1e-6, 1e-9);
+  }
+  EXPECT_EQ(kTransports[facts("auto", 0, 2).transport], "tcp");
+  EXPECT_FALSE(facts("shm", 0, 2).reachable);
+  EXPECT_EQ(kTransports[facts("tcp", 0, 1).transport], "tcp");
+  EXPECT_NEAR(facts("tcp", 0, 1).round_trip_s, 20e-6, 1e-9);
+}
+
+InstanceWishes tensor_of(int32_t devices, std::string transport) {
+  InstanceWishes wishes;
+  wishes.sharding = "tensor";
+  wishes.devices = devices;
+  wishes.transport = std::move(transport);
+  return wishes;
+}
+
+TEST(Leadership, AnInstanceSaysWhatEachPairIsExpectedToBeLinkedBy) {
+  const Devices devices = first_two_share_a_host(devices_of(3, 4 * kGiB));
+  const ModelCost cost = model_of(kGiB);
+  const auto three = place_instance("i", "m", cost, tensor_of(3, "auto"), topology_of(devices, {}));
+  ASSERT_TRUE(three) << three.error().message;
+  EXPECT_EQ(three->pairs.size(), 3u);
+  for (const PairPlan& pair : three->pairs) {
+    const bool with_c = pair.first == "id-c" || pair.second == "id-c";
+    EXPECT_EQ(pair.transport, with_c ? "tcp" : "shm") << pair.first << pair.second;
+  }
+  const auto two = place_instance("i", "m", cost, tensor_of(2, "shm"),
+                                  topology_of(devices, {}, {.transport = "shm"}));
+  ASSERT_TRUE(two) << two.error().message;
+  EXPECT_TRUE(two->involves("id-a") && two->involves("id-b"));
+}
+
+TEST(Leadership, SharedMemoryBetweenHostsIsRefusedAndSaysBetweenWhich) {
+  const Devices devices = first_two_share_a_host(devices_of(3, 4 * kGiB));
+  const Topology topology = topology_of(devices, {}, {.transport = "shm"});
+  InstanceWishes apart = tensor_of(2, "shm");
+  apart.only = {"b", "c"};
+  for (const InstanceWishes& wishes : {tensor_of(3, "shm"), apart}) {
+    const auto refused = place_instance("i", "m", model_of(kGiB), wishes, topology);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(
+        refused.error().message.find("c cannot be linked by it: they are not on the same host"),
+        std::string::npos)
+        << refused.error().message;
+  }
+  EXPECT_TRUE(place_instance("i", "m", model_of(kGiB), tensor_of(1, "shm"), topology))
+      << "one device alone has nobody to be linked with";
+}
+
 TEST(Leadership, WishesThatMakeNoSenseAreRefused) {
   InstanceWishes wishes;
   wishes.sharding = "diagonal";
   const auto refused = to_wishes(wishes, model_of(kGiB));
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("diagonal"), std::string::npos);
+  wishes = {};
+  wishes.transport = "pigeon";
+  EXPECT_EQ(to_wishes(wishes, model_of(kGiB)).error().message,
+            "transport: 'pigeon' is none of auto, tcp, shm");
 }
 
 }  // namespace

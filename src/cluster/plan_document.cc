@@ -1,6 +1,10 @@
 #include "cluster/plan_document.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
+
+#include <fmt/ranges.h>
 
 #include "cluster/device_document.h"
 
@@ -23,6 +27,29 @@ std::vector<StagePlan> stages_of(const Placement& placement, const Topology& top
     }
   }
   return stages;
+}
+
+// Within a tensor group all talk to all, between stages each member to one of the next, and rank 0 to everyone.
+std::vector<PairPlan> pairs_of(const Placement& placement, const Topology& topology) {
+  std::set<std::pair<int, int>> talking;
+  const auto talk = [&](const StageMember& a, const StageMember& b) {
+    if (a.device != b.device) talking.insert(std::minmax(a.device, b.device));
+  };
+  const std::vector<Stage>& stages = placement.stages;
+  for (size_t s = 0; s < stages.size(); ++s) {
+    const std::vector<StageMember>& members = stages[s].members;
+    for (size_t i = 0; i < members.size(); ++i) {
+      for (const StageMember& other : members) talk(members[i], other);
+      if (s > 0) talk(stages[s - 1].members[i % stages[s - 1].members.size()], members[i]);
+      talk(stages.back().members.front(), members[i]);
+    }
+  }
+  std::vector<PairPlan> pairs;
+  const auto id = [&](int device) { return topology.devices[static_cast<size_t>(device)].id; };
+  for (const auto& [a, b] : talking) {
+    pairs.push_back({id(a), id(b), std::string(kTransports[topology.link(a, b).transport])});
+  }
+  return pairs;
 }
 
 std::vector<RankPlan> ranks_of(const InstancePlan& instance) {
@@ -66,6 +93,12 @@ Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost) {
   }
   if (wishes.wire != "f32" && wishes.wire != "bf16" && wishes.wire != "q8") {
     return fail(Code::kInvalidArgument, "wire: '{}' is none of f32, bf16, q8", wishes.wire);
+  }
+  out.transport = wishes.transport;
+  if (out.transport != "auto" &&
+      std::ranges::find(kTransports, out.transport) == kTransports.end()) {
+    return fail(Code::kInvalidArgument, "transport: '{}' is none of auto, {}", out.transport,
+                fmt::join(kTransports, ", "));
   }
   out.devices = wishes.devices;
   out.only = wishes.only;

@@ -40,6 +40,19 @@ struct StagePlan {
   }
 };
 
+// A pair of devices whose ranks send each other more than a farewell.
+struct PairPlan {
+  DeviceId first, second;
+  std::string transport;  // expected; what their runners found is in the shards' documents
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("first", first);
+    visit("second", second);
+    visit("transport", transport);
+  }
+};
+
 // What whoever asked for an instance wished; kept, so that healing honours it.
 struct InstanceWishes {
   std::string sharding = "auto";  // auto | pipeline | tensor
@@ -48,7 +61,8 @@ struct InstanceWishes {
   int32_t context = 0;            // 0: what memory and the model allow
   int32_t concurrency = 0;        // 0: the runner's default
   std::vector<ManualStage> manual;
-  std::string wire = "f32";  // f32 | bf16 | q8
+  std::string wire = "f32";        // f32 | bf16 | q8
+  std::string transport = "auto";  // or one of kTransports, for every pair
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -59,9 +73,10 @@ struct InstanceWishes {
     visit("concurrency", concurrency);
     visit("manual", manual);
     visit("wire", wire);
+    visit("transport", transport);
   }
 };
-// kInvalidArgument names what is no sharding or wire type.
+// kInvalidArgument names what is no sharding, wire type or transport.
 Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost);
 
 struct PredictionPlan {
@@ -83,6 +98,7 @@ struct InstancePlan {
   uint64_t epoch = 1;  // raised when its shards move; runners of an older one end
   std::string sharding;
   std::vector<StagePlan> stages;  // in the order of layers; none when it failed
+  std::vector<PairPlan> pairs;
   InstanceWishes wishes;
   PredictionPlan predicted;
   std::string reason;  // why this placement; of one that failed: why it cannot run
@@ -97,6 +113,7 @@ struct InstancePlan {
     visit("epoch", epoch);
     visit("sharding", sharding);
     visit("stages", stages);
+    visit("pairs", pairs);
     visit("wishes", wishes);
     visit("predicted", predicted);
     visit("reason", reason);
@@ -109,6 +126,7 @@ struct InstancePlan {
 };
 
 std::vector<StagePlan> stages_of(const Placement& placement, const Topology& topology);
+std::vector<PairPlan> pairs_of(const Placement& placement, const Topology& topology);
 
 // A rank of an instance. Rank 0 is the first of the last stage, which drives the others and has the logits at hand; the
 // rest of its stage follows, then the stages from the first one.

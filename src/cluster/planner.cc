@@ -13,6 +13,8 @@ namespace {
 
 using Groups = std::vector<std::vector<int>>;
 
+constexpr std::string_view kAnyTransport = "auto";
+
 int find_device(const Topology& topology, const std::string& id_or_name) {
   for (size_t i = 0; i < topology.devices.size(); ++i) {
     const DeviceFacts& device = topology.devices[i];
@@ -28,6 +30,15 @@ bool mutually_reachable(const Topology& topology, const std::vector<int>& group)
     }
   }
   return true;
+}
+
+// Ranks of a stage talk to those of others, too: all of an instance are linked with each other.
+bool all_linked(const Topology& topology, const std::vector<Stage>& stages) {
+  std::vector<int> devices;
+  for (const Stage& stage : stages) {
+    for (const StageMember& member : stage.members) devices.push_back(member.device);
+  }
+  return mutually_reachable(topology, devices);
 }
 
 std::string kind_of(const std::vector<Stage>& stages) {
@@ -49,6 +60,7 @@ class Ranking {
   }
 
   void add(std::vector<Stage> stages) {
+    if (wishes_.transport != kAnyTransport && !all_linked(topology_, stages)) return;
     Placement placement;
     placement.prediction = predict(model_, topology_, stages, wishes_.load);
     if (!std::isfinite(1 / placement.prediction.decode_tokens_per_s)) return;
@@ -311,9 +323,27 @@ void explain(const Topology& topology, const Wishes& wishes, std::vector<Placeme
   }
 }
 
+// Why devices cannot be linked by what was wished for; empty when they can.
+std::string transport_error(const Topology& topology, const std::vector<int>& usable,
+                            const Wishes& wishes) {
+  if (wishes.transport == kAnyTransport) return "";
+  for (const int a : usable) {
+    for (const int b : usable) {
+      if (a >= b || topology.link(a, b).reachable) continue;
+      const auto& devices = topology.devices;
+      return fmt::format("transport {} was wished for, and {} and {} cannot be linked by it{}",
+                         wishes.transport, devices[static_cast<size_t>(a)].name,
+                         devices[static_cast<size_t>(b)].name,
+                         wishes.transport == "shm" ? ": they are not on the same host" : "");
+    }
+  }
+  return "";
+}
+
 // No placement fits: the one that comes nearest, spread over every device by memory, so that the error has figures.
 Placement closest_miss(const PricedModel& model, const Topology& topology,
-                       const std::vector<int>& usable, const Load& load) {
+                       const std::vector<int>& usable, const Wishes& wishes) {
+  const Load& load = wishes.load;
   const auto largest = std::max_element(usable.begin(), usable.end(), [&](int a, int b) {
     return topology.devices[static_cast<size_t>(a)].memory_available_bytes <
            topology.devices[static_cast<size_t>(b)].memory_available_bytes;
@@ -330,6 +360,10 @@ Placement closest_miss(const PricedModel& model, const Topology& topology,
   }
   placement.sharding = "single";
   placement.reason = "no placement fits";
+  if (std::string error = transport_error(topology, usable, wishes); !error.empty()) {
+    placement.error = std::move(error);
+    return placement;
+  }
   placement.error = fmt::format(
       "{} needs {} at a context of {} for {} streams; the {} devices have {} to give{}", model.name,
       format_bytes(needed), load.context, load.concurrency, usable.size(), format_bytes(available),
@@ -363,7 +397,7 @@ Result<std::vector<Placement>> plan(const ModelCost& cost, const Topology& topol
     search_beam(model, topology, wishes, usable, ranking);
   }
   std::vector<Placement> placements = ranking.take();
-  if (placements.empty()) return std::vector{closest_miss(model, topology, usable, wishes.load)};
+  if (placements.empty()) return std::vector{closest_miss(model, topology, usable, wishes)};
   explain(topology, wishes, placements);
   return placements;
 }

@@ -41,6 +41,7 @@ struct Wishes {
   int32_t devices = 0;              // exactly so many; 0: as many as pay
   std::vector<std::string> only;    // ids or names; empty: all
   std::vector<ManualStage> manual;  // in the order of layers; empty: the planner cuts
+  std::string transport = "auto";  // else what all pairs must have; the topology has no other links
   Load load;
 };
 

@@ -22,7 +22,8 @@ ModelCost even_model(int layers, uint64_t total_bytes) {
 Topology topology_of(std::vector<DeviceFacts> devices, double round_trip_s, double bytes_per_s) {
   Topology topology{.devices = std::move(devices)};
   const size_t count = topology.devices.size();
-  topology.links.assign(count * count, {true, round_trip_s, bytes_per_s});
+  topology.links.assign(
+      count * count, {.reachable = true, .round_trip_s = round_trip_s, .bytes_per_s = bytes_per_s});
   return topology;
 }
 
@@ -200,6 +201,9 @@ TEST(Cost, WhatAMessageCostsAtItsEndsCountsInEveryAllReduce) {
   const std::vector<StageMember> members{{0, 0.5}, {1, 0.5}};
   const double seconds = all_reduce_seconds(topology_of(devices, 20e-6, 1e9), members, 8000);
   EXPECT_NEAR(seconds, 10e-6 + 8e-6 + 2e-6 + 8e-6, 1e-12);
+  Topology same_host = topology_of(devices, 20e-6, 1e9);
+  for (LinkFacts& link : same_host.links) link.transport = 1;
+  EXPECT_NEAR(all_reduce_seconds(same_host, members, 8000), 10e-6 + 8e-6, 1e-12);
 }
 
 TEST(Cost, LayersAndTheKvCacheCostWhatTheDeviceMeasured) {

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kCallStream = "call";
 constexpr std::chrono::milliseconds kLeaderPoll{50};
 constexpr size_t kMaxAddresses = 16;  // that others are told of
+constexpr size_t kMaxMarks = 4096;
 
 struct PlaceCall {
   std::string method = "place";
@@ -78,6 +79,8 @@ Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, Cluster
   cluster->self_.id = id;
   cluster->self_.name = options.name;
   if (!alone) {
+    if (Result<HostMark> mark = HostMark::set()) cluster->host_mark_ = std::move(*mark);
+    if (cluster->host_mark_) cluster->self_.host_mark = cluster->host_mark_->name();
     COHORT_TRY(cluster->mesh_,
                mesh::Mesh::create(executor, std::move(*options.mesh), cluster->mesh_events()));
   }
@@ -87,7 +90,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, Cluster
   };
   outward.changed = [raw = cluster.get()] {
     raw->lead();
-    if (raw->shell_->was_superseded()) raw->dirty_ = true;
+    if (raw->shell_->was_superseded() || raw->has_new_mark()) raw->dirty_ = true;
     raw->introduce_needed();
     raw->events_.changed();
   };
@@ -181,10 +184,42 @@ void Cluster::fill_links(cluster::DeviceDocument& self) const {
     self.links.push_back(std::move(document));
   }
 }
+    document.ways = ways_to(peer.id);
 
 // --- leading
 
 void Cluster::lead() {
+std::vector<cluster::WayDocument> Cluster::ways_to(const std::string& peer) const {
+  std::vector<cluster::WayDocument> ways;
+  const auto device = shell_->devices().find(peer);
+  if (device == shell_->devices().end()) return ways;
+  if (shares_host(device->second.host_mark)) {
+    const cluster::StepSpeed& speed = self_.step;
+    ways.push_back({.transport = "shm",
+                    .rtt_us_p50 = speed.shm_round_trip_us,
+                    .rtt_us_p99 = speed.shm_round_trip_us_p99,
+                    .bandwidth_mbit_per_s = speed.shm_gb_per_s * 8e3});
+  }
+  return ways;
+}
+
+bool Cluster::shares_host(const std::string& mark) const {
+  if (same_host_.size() > kMaxMarks) same_host_.clear();
+  const auto [entry, is_new] = same_host_.try_emplace(mark);
+  if (is_new) entry->second = is_on_this_host(mark);
+  return entry->second;
+}
+
+// Of a peer, that our document does not take into account yet.
+bool Cluster::has_new_mark() const {
+  const auto is_new = [this](const auto& device) {
+    const std::string& mark = device.second.host_mark;
+    return device.first != id() && !mark.empty() && same_host_.find(mark) == same_host_.end() &&
+           mesh_->find(device.first) != nullptr;
+  };
+  return mesh_ && std::any_of(devices().begin(), devices().end(), is_new);
+}
+
   if (leading_ || !shell_->leads()) return;
   leading_ = true;  // what is published below comes back here
   for (const auto& [id, device] : shell_->devices()) {
@@ -217,7 +252,8 @@ Result<std::string> Cluster::place_here(const std::string& model, const cluster:
   publish();  // with the memory that is free now
   COHORT_TRY(cluster::InstancePlan instance,
              cluster::place_instance(new_instance_id(), model, cost, wishes,
-                                     cluster::topology_of(devices(), plan())));
+                                     cluster::topology_of(devices(), plan(), wish)));
+  const cluster::TopologyWish wish{.transport = wishes.transport};
   const std::string id = instance.id;
   log::info("instance {}: placing {} ({}): {}", id, model, instance.sharding, instance.reason);
   cluster::PlanDocument next = plan();
@@ -237,7 +273,7 @@ void Cluster::stop_here(const std::vector<std::string>& instances) {
 Result<std::vector<cluster::Placement>> Cluster::placements(const cluster::ModelCost& cost,
                                                             const cluster::InstanceWishes& wishes,
                                                             cluster::Topology& topology) const {
-  topology = cluster::topology_of(devices(), plan());
+  topology = cluster::topology_of(devices(), plan(), {.transport = wishes.transport});
   return cluster::placements_of(cost, wishes, topology);
 }
 

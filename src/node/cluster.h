@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "mesh/mesh.h"
 #include "node/cluster_shell.h"
+#include "node/host_mark.h"
 #include "runner/protocol.h"
 
 namespace cohort::node {
@@ -80,6 +81,9 @@ class Cluster {
   void fill_links(cluster::DeviceDocument& self) const;
   std::set<std::string> dispensable(const std::set<std::string>& heard);
   void introduce_needed();
+  std::vector<cluster::WayDocument> ways_to(const std::string& peer) const;
+  bool shares_host(const std::string& mark) const;
+  bool has_new_mark() const;
 
   Result<std::string> place_here(const std::string& model, const cluster::ModelCost& cost,
                                  const cluster::InstanceWishes& wishes, bool reuse);
@@ -91,7 +95,10 @@ class Cluster {
   ClusterEvents events_;
   std::unique_ptr<mesh::Mesh> mesh_;
   std::unique_ptr<ClusterShell> shell_;
+  std::optional<HostMark> host_mark_;
   cluster::DeviceDocument self_;
+  // Of peers: whether they are on this host, by the mark that was tried.
+  mutable std::map<std::string, bool> same_host_;
   bool dirty_ = true;
   bool leading_ = false;                        // inside lead()
   std::set<std::string> known_heard_;  // what the next two were made of

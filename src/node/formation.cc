@@ -44,6 +44,18 @@ Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, i
   return command;
 }
 
+std::vector<std::string> transports_by_rank(const std::vector<runner::RankLink>& links) {
+  constexpr int32_t kMaxRanks = 4096;
+  std::vector<std::string> transports;
+  for (const runner::RankLink& link : links) {
+    if (link.rank < 0 || link.rank >= kMaxRanks) continue;
+    const auto rank = static_cast<size_t>(link.rank);
+    transports.resize(std::max(transports.size(), rank + 1));
+    transports[rank] = link.transport;
+  }
+  return transports;
+}
+
 Formation::Formation(net::Executor executor, mesh::Mesh& mesh, FormationOptions options,
                      FormationEvents events)
     : mesh_(mesh), options_(std::move(options)), events_(std::move(events)), tasks_(executor) {

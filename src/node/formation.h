@@ -19,6 +19,9 @@ namespace cohort::node {
 Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, int32_t own_rank,
                                                   const mesh::Mesh& mesh);
 
+// For a shard's document: by rank, "" where no link was told of.
+std::vector<std::string> transports_by_rank(const std::vector<runner::RankLink>& links);
+
 struct FormationOptions {
   std::string instance;
   uint64_t epoch = 0;

@@ -404,6 +404,7 @@ cluster::ShardDocument Instance::document() const {
     document.architecture = ready_->architecture;
     document.backend = ready_->backend;
     document.load_seconds = ready_->load_seconds;
+    document.transports = transports_by_rank(ready_->links);
     document.rss_bytes = ready_->rss_bytes;
   }
   if (stats_.rss_bytes > 0) document.rss_bytes = stats_.rss_bytes;

@@ -59,6 +59,13 @@ struct MemberStatus {
   double fraction = 1;
 };
 
+// Ranks that send each other more than a farewell, and what they are linked by: as planned, or as they found once they
+// are linked.
+struct PairStatus {
+  int32_t first = 0, second = 0;
+  std::string transport;
+};
+
 struct InstanceStatus {
   std::string id;
   std::string model;
@@ -67,12 +74,15 @@ struct InstanceStatus {
   std::string reason;  // of failed and healing
   std::string why;     // why it was placed so
   std::vector<MemberStatus> members;
+  std::vector<PairStatus> pairs;
   cluster::PredictionPlan predicted;
   int32_t heals = 0;             // by moving shards, and by starting a crashed runner again
   cluster::ShardDocument shard;  // of rank 0: sizes, counters, speed
 };
 
 std::vector<MemberStatus> members_of(const cluster::InstancePlan& plan);  // by rank
+std::vector<PairStatus> pairs_of(const cluster::InstancePlan& plan,
+                                 const cluster::Devices& devices);
 
 struct DeviceStatus {
   cluster::DeviceDocument facts;

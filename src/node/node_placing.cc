@@ -67,7 +67,7 @@ net::Task<Result<InstanceStatus>> Node::place(PlaceWish wish, bool wait) {
   const cluster::InstanceWishes& wishes = wish.wishes;
   const bool is_plain = !wish.another && wishes.context == 0 && wishes.concurrency == 0 &&
                         wishes.devices == 0 && wishes.sharding == "auto" && wishes.only.empty() &&
-                        wishes.manual.empty();
+                        wishes.manual.empty() && wishes.transport == "auto";
   COHORT_CO_TRY(const std::string id, co_await place_named(std::move(wish), is_plain));
   const net::TimePoint seen_by = net::Clock::now() + Cluster::kCallTimeout;
   bool seen = false;

@@ -104,7 +104,7 @@ net::Task<void> Node::run_instance(std::list<Instance>::iterator instance) {
 }
 
 runner::GroupLayout layout_of(const cluster::InstancePlan& plan) {
-  runner::GroupLayout layout{.wire = plan.wishes.wire};
+  runner::GroupLayout layout{.wire = plan.wishes.wire, .transport = plan.wishes.transport};
   for (const cluster::StagePlan& stage : plan.stages) {
     layout.stages.push_back({stage.first_layer, stage.last_layer, {}, {}});
   }

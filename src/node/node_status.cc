@@ -2,6 +2,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/log.h"
@@ -66,6 +67,25 @@ std::vector<MemberStatus> members_of(const cluster::InstancePlan& plan) {
   return members;
 }
 
+std::vector<PairStatus> pairs_of(const cluster::InstancePlan& plan,
+                                 const cluster::Devices& devices) {
+  std::map<std::string, int32_t> ranks;
+  for (const cluster::RankPlan& rank : cluster::ranks_of(plan))
+    ranks[rank.member.device] = rank.rank;
+  std::vector<PairStatus> pairs;
+  for (const cluster::PairPlan& pair : plan.pairs) {
+    const auto [first, second] = std::minmax(ranks[pair.first], ranks[pair.second]);
+    PairStatus& status = pairs.emplace_back(PairStatus{first, second, pair.transport});
+    const auto device = devices.find(first == ranks[pair.first] ? pair.first : pair.second);
+    if (device == devices.end()) continue;
+    const cluster::ShardDocument* shard = device->second.shard(plan.id, plan.epoch);
+    const auto other = static_cast<size_t>(second);
+    if (shard != nullptr && other < shard->transports.size())
+      status.transport = shard->transports[other];
+  }
+  return pairs;
+}
+
 InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
   InstanceStatus status{.id = plan.id,
                         .model = plan.model,
@@ -75,6 +95,7 @@ InstanceStatus Node::status_of(const cluster::InstancePlan& plan) const {
                         .predicted = plan.predicted,
                         .heals = plan.heals};
   status.members = members_of(plan);
+  status.pairs = pairs_of(plan, cluster_->devices());
   if (plan.failed) {
     status.state = "failed";
     status.reason = plan.reason;

@@ -141,6 +141,7 @@ class ShardHost::Shard {
     document_.architecture = ready.architecture;
     document_.backend = ready.backend;
     document_.load_seconds = ready.load_seconds;
+    document_.transports = transports_by_rank(ready.links);
     log::info("instance {}: rank {} is ready here: {}", document_.instance, document_.rank,
               ready.backend);
     host_.options_.on_change();
