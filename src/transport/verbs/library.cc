@@ -18,13 +18,14 @@ Result<VerbsLibrary> load_library() {
   if (handle == nullptr)
     return fail(Code::kUnsupported, "{} is not installed here", kVerbsLibraryName);
   VerbsLibrary library;
-  // Without these, waits end by looking again after a while, and a device's failure shows late.
+  // Without these, waits end by looking again after a while, and a device's failure shows late, and as a number.
   (void)find(handle, "ibv_get_async_event", library.get_async_event);
   (void)find(handle, "ibv_ack_async_event", library.ack_async_event);
   (void)find(handle, "ibv_create_comp_channel", library.create_comp_channel);
   (void)find(handle, "ibv_destroy_comp_channel", library.destroy_comp_channel);
   (void)find(handle, "ibv_get_cq_event", library.get_cq_event);
   (void)find(handle, "ibv_ack_cq_events", library.ack_cq_events);
+  (void)find(handle, "ibv_wc_status_str", library.wc_status_str);
   const bool complete = find(handle, "ibv_get_device_list", library.get_device_list) &&
                         find(handle, "ibv_free_device_list", library.free_device_list) &&
                         find(handle, "ibv_get_device_name", library.get_device_name) &&

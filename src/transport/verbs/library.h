@@ -15,6 +15,7 @@ struct VerbsLibrary {
   decltype(&::ibv_destroy_comp_channel) destroy_comp_channel = nullptr;
   decltype(&::ibv_get_cq_event) get_cq_event = nullptr;
   decltype(&::ibv_ack_cq_events) ack_cq_events = nullptr;
+  decltype(&::ibv_wc_status_str) wc_status_str = nullptr;
   // From here on none is null once the library is loaded.
   ibv_device** (*get_device_list)(int*) = nullptr;
   decltype(&::ibv_free_device_list) free_device_list = nullptr;

@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kProbeBytes = 8192;  // at least one packet of the largest size
-constexpr milliseconds kProbeLimit{500};
+constexpr milliseconds kProbeLimit{1000};
 constexpr milliseconds kBetweenProbes{5};
 constexpr int kUnreliableProbes = 8;  // so that some arrive whatever is lost
 constexpr std::string_view kYes = "yes", kNo = "no";

@@ -165,8 +165,9 @@ Result<std::optional<FramePort::Completion>> QueuePair::poll() {
   if (done.status == IBV_WC_RETRY_EXC_ERR)
     return fail(Code::kUnavailable, "does not answer over RDMA any more");
   if (done.status != IBV_WC_SUCCESS) {
-    return fail(Code::kUnavailable, "RDMA device {} reports failure {} of a transfer", port_.device,
-                static_cast<int>(done.status));
+    return fail(Code::kUnavailable, "RDMA device {} fails: {}", port_.device,
+                verbs_->wc_status_str != nullptr ? verbs_->wc_status_str(done.status)
+                                                 : std::to_string(done.status).c_str());
   }
   return Completion{.received = (done.wr_id & kReceivedBit) != 0,
                     .id = static_cast<uint32_t>(done.wr_id),

@@ -1,0 +1,32 @@
+# What each of two machines runs at the same time: rank 0 on the first, rank 1 on the other, a cable between them.
+#   two.sh BUILD_FOLDER
+. tests/rdma/ranks.sh
+
+# mine COMMAND TRANSPORT [WORD...]: the own rank
+words() { echo "--rank $HOST --listen 7000 --peer $PEER:7000 --transport $1"; }
+mine() {
+  command=$1 transport=$2
+  shift 2
+  $rank $command $(words $transport) "$@" || wrong "$command over $transport"
+}
+
+title "every collective"
+for transport in verbs verbs-uc; do mine check $transport; done
+
+for kind in "loss 3%" "delay 3ms reorder 98%" "delay 1ms loss 1% duplicate 2%"; do
+  title "every collective, netem $kind"
+  weather $kind
+  for transport in verbs verbs-uc; do mine check $transport; done
+done
+fair_weather
+
+title "death at any moment"
+for round in 1 2 3 4 5 6; do
+  for transport in verbs verbs-uc; do
+    if [ $((round % 2)) = $HOST ]; then linked_then_killed $rank endure $(words $transport); else mine endure $transport; fi
+  done
+done
+
+title "times between two machines"
+for transport in tcp verbs verbs-uc; do mine time $transport; done
+finish
