@@ -1,24 +1,31 @@
 // Products on one core, each beside its limit measured in the same moments: every iteration times the limit, then the
 // kernel, so that a change of the machine's mood hits both.
 //
-//   decode    GB/s of packed weights, of those the machine reads (weights larger than the caches)
-//   prefill   GFLOP/s, of those of the same multiply-add instruction from registers
+//   decode          GB/s of packed weights, of those the machine reads (weights larger than the caches)
+//   decode_cached   GFLOP/s from the second-level cache, of those of the same multiply-add instruction from registers:
+//                   what decode could do if memory were no limit
+//   prefill         GFLOP/s, likewise; weights from the last-level cache
+//   prefill_far     with weights from memory, as a model's are
 //
 // bench_kernels [--benchmark_filter=REGEX]; pin it to a core.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "kernels/kernels.h"
 #include "kernels/test_matrix.h"
 
 namespace cohort::kernels {
 namespace {
 
-constexpr size_t kDecodeBytes = size_t{96} << 20;  // well over a last-level cache
+constexpr size_t kFarBytes = size_t{96} << 20;  // well over a last-level cache
+constexpr size_t kNearBytes = size_t{256} << 10;
 constexpr int64_t kProbeRounds = 20000;
 
 double thread_seconds() {
@@ -61,9 +68,32 @@ class Rates {
   std::vector<double> rates_, limits_;
 };
 
+// In huge pages where the system gives them, as a backend's weights are.
+class WeightBytes {
+ public:
+  explicit WeightBytes(size_t size) : size_(size) {
+    void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    COHORT_CHECK(data != MAP_FAILED);
+#ifdef MADV_HUGEPAGE
+    madvise(data, size, MADV_HUGEPAGE);
+#endif
+    data_ = static_cast<std::byte*>(data);
+  }
+  WeightBytes(WeightBytes&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
+  ~WeightBytes() {
+    if (data_ != nullptr) munmap(data_, size_);
+  }
+  std::byte* data() const { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
 // A few panels of random values, repeated until they are `size_bytes` large or `rows` many.
 struct Weights {
-  AlignedBytes bytes;
+  WeightBytes bytes;
   PackedMatrix matrix;
 
   size_t size_bytes() const {
@@ -77,7 +107,7 @@ Weights make_weights(const TestFormat& format, int64_t rows, int64_t columns) {
   const OwnedPacked packed = pack_all(source.view());
   const size_t unit = packed_size_bytes(packed.matrix.format, kRandomRows, columns);
   const int64_t copies = std::max<int64_t>(rows / kRandomRows, 1);
-  AlignedBytes bytes(unit * static_cast<size_t>(copies));
+  WeightBytes bytes(unit * static_cast<size_t>(copies));
   for (int64_t i = 0; i < copies; ++i) {
     std::memcpy(bytes.data() + static_cast<size_t>(i) * unit, packed.bytes.data(), unit);
   }
@@ -85,10 +115,10 @@ Weights make_weights(const TestFormat& format, int64_t rows, int64_t columns) {
   return {std::move(bytes), matrix};
 }
 
-Weights make_decode_weights(const TestFormat& format, int64_t columns) {
+Weights make_sized_weights(const TestFormat& format, int64_t columns, size_t size_bytes) {
   const TestMatrix probe(format, 16, columns, 1);
   const size_t panel = packed_size_bytes(packed_format(probe.view()), 16, columns);
-  return make_weights(format, static_cast<int64_t>(kDecodeBytes / panel) * 16, columns);
+  return make_weights(format, static_cast<int64_t>(size_bytes / panel) * 16, columns);
 }
 
 std::vector<float> random_activations(int64_t count) {
@@ -99,9 +129,17 @@ std::vector<float> random_activations(int64_t count) {
   return x;
 }
 
+enum class Where { kFar, kNear };
+
+constexpr int64_t kDecodeColumns = 2048;
+
+Weights make_decode_weights(const TestFormat& format, Where where) {
+  return make_sized_weights(format, kDecodeColumns, where == Where::kFar ? kFarBytes : kNearBytes);
+}
+
 template <class Run>
-void measure_decode(benchmark::State& state, const Kernels& kernels, const Weights& weights,
-                    const Run& run) {
+void measure_far(benchmark::State& state, const Kernels& kernels, const Weights& weights,
+                 const Run& run) {
   const size_t size = weights.size_bytes() / 256 * 256;
   Rates rates;
   for (auto _ : state) {
@@ -114,37 +152,85 @@ void measure_decode(benchmark::State& state, const Kernels& kernels, const Weigh
   rates.report(state, "GB/s");
 }
 
+template <class Run>
+void measure_near(benchmark::State& state, double (*peak)(int64_t), double operations,
+                  const Run& run) {
+  constexpr int kTimes = 20;
+  Rates rates;
+  for (auto _ : state) {
+    double limit_operations = 0;
+    const double limit = seconds_of([&] { limit_operations = peak(kProbeRounds); });
+    const double time = seconds_of([&] {
+      for (int i = 0; i < kTimes; ++i) run();
+    });
+    state.SetIterationTime(time);
+    rates.add(kTimes * operations, time, limit_operations, limit);
+  }
+  rates.report(state, "GFLOP/s");
+}
+
+template <class Run>
+void measure_decode(benchmark::State& state, const Kernels& kernels, const Weights& weights,
+                    Where where, int64_t x_rows, double (*peak)(int64_t), const Run& run) {
+  const double operations =
+      2.0 * static_cast<double>(x_rows * weights.matrix.rows * weights.matrix.columns);
+  where == Where::kFar ? measure_far(state, kernels, weights, run)
+                       : measure_near(state, peak, operations, run);
+}
+
 void decode_i8(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
-               int64_t columns, int64_t x_rows) {
-  const Weights weights = make_decode_weights(format, columns);
+               Where where, int64_t x_rows) {
+  constexpr int64_t columns = kDecodeColumns;
+  const Weights weights = make_decode_weights(format, where);
   const std::vector<float> x = random_activations(x_rows * columns);
   std::vector<QuantizedGroup> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
   std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
-  measure_decode(state, kernels, weights, [&] {
-    for (int64_t m = 0; m < x_rows; ++m) {
-      kernels.matmul.quantize_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
-                                         groups.data() + m);
-    }
+  for (int64_t m = 0; m < x_rows; ++m) {
+    kernels.matmul.quantize_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
+                                       groups.data() + m);
+  }
+  measure_decode(state, kernels, weights, where, x_rows, kernels.probe.dot_i8, [&] {
     kernels.matmul.decode_i8(weights.matrix, {0, panel_count(weights.matrix.rows)},
                              {groups.data(), x_rows}, {y.data(), weights.matrix.rows});
   });
 }
 
 void decode_f32(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
-                int64_t columns, int64_t x_rows) {
-  const Weights weights = make_decode_weights(format, columns);
+                Where where, int64_t x_rows) {
+  constexpr int64_t columns = kDecodeColumns;
+  const Weights weights = make_decode_weights(format, where);
   const std::vector<float> x = random_activations(x_rows * columns);
   std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
-  measure_decode(state, kernels, weights, [&] {
+  measure_decode(state, kernels, weights, where, x_rows, kernels.probe.multiply_f32, [&] {
     kernels.matmul.decode_f32(weights.matrix, {0, panel_count(weights.matrix.rows)},
                               {x.data(), columns, x_rows, columns},
                               {y.data(), weights.matrix.rows});
   });
 }
 
+void decode_bf16(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+                 Where where, int64_t x_rows) {
+  constexpr int64_t columns = kDecodeColumns;
+  const Weights weights = make_decode_weights(format, where);
+  const std::vector<float> x = random_activations(x_rows * columns);
+  std::vector<Bf16Group> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
+  std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
+  for (int64_t m = 0; m < x_rows; ++m) {
+    kernels.matmul.round_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
+                                    groups.data() + m);
+  }
+  measure_decode(state, kernels, weights, where, x_rows, kernels.probe.multiply_fast, [&] {
+    kernels.matmul.decode_bf16(weights.matrix, {0, panel_count(weights.matrix.rows)},
+                               {groups.data(), x_rows}, {y.data(), weights.matrix.rows});
+  });
+}
+
 void prefill(benchmark::State& state, const GemmKernels& gemm, double (*peak)(int64_t),
-             const TestFormat& format, int64_t rows, int64_t columns, int64_t x_rows) {
-  const Weights weights = make_weights(format, rows, columns);
+             const TestFormat& format, Where where, int64_t x_rows) {
+  constexpr int64_t kNearRows = 2048, columns = 2048;
+  const Weights weights = where == Where::kNear ? make_weights(format, kNearRows, columns)
+                                                : make_sized_weights(format, columns, kFarBytes);
+  const int64_t rows = weights.matrix.rows;
   const std::vector<float> x = random_activations(x_rows * columns);
   AlignedBytes packed(gemm.packed_bytes(x_rows, columns));
   std::vector<float> y(static_cast<size_t>(x_rows * rows));
@@ -205,38 +291,46 @@ void add(const std::string& name, Args... args) {
 void add_decodes(const Kernels& kernels, const TestFormat& format) {
   const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
   const OwnedPacked small = pack_all(TestMatrix(format, 16, 128, 1).view());
-  for (const int64_t x_rows : {1, 2, 4, 8}) {
-    const std::string rows = std::to_string(x_rows);
-    if (kernels.matmul.has_decode_i8(small.matrix.format)) {
-      add("decode_i8" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
-        decode_i8(state, kernels, format, 2048, x_rows);
-      });
+  const bool has_i8 = kernels.matmul.has_decode_i8(small.matrix.format);
+  const bool has_bf16 = kernels.matmul.has_decode_bf16(small.matrix.format);
+  for (const Where where : {Where::kFar, Where::kNear}) {
+    for (const int64_t x_rows : {1, 2, 4, 8}) {
+      const auto name = [&](const char* kernel) {
+        return kernel + std::string(where == Where::kNear ? "_cached" : "") + tail +
+               std::to_string(x_rows);
+      };
+      const auto register_one = [&](const char* kernel, auto run) {
+        add(name(kernel), [&kernels, format, where, x_rows, run](benchmark::State& state) {
+          run(state, kernels, format, where, x_rows);
+        });
+      };
+      if (has_i8) register_one("decode_i8", decode_i8);
+      if (has_bf16) register_one("decode_bf16", decode_bf16);
+      register_one("decode_f32", decode_f32);
     }
-    add("decode_f32" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
-      decode_f32(state, kernels, format, 2048, x_rows);
-    });
   }
 }
 
 void add_prefills(const Kernels& kernels, const TestFormat& format) {
   const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
   const OwnedPacked small = pack_all(TestMatrix(format, 16, 128, 1).view());
-  for (const int64_t x_rows : {16, 32, 128, 512}) {
-    const std::string rows = std::to_string(x_rows);
-    add("prefill_fast" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
-      prefill(state, kernels.matmul.prefill_fast, kernels.probe.multiply_fast, format, 2048, 2048,
-              x_rows);
-    });
-    if (kernels.matmul.has_prefill_i8(small.matrix.format)) {
-      add("prefill_i8" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
-        prefill(state, kernels.matmul.prefill_i8, kernels.probe.dot_i8, format, 2048, 2048, x_rows);
-      });
-    }
-    add("prefill_f32" + tail + rows, [&kernels, format, x_rows](benchmark::State& state) {
-      prefill(state, kernels.matmul.prefill_f32, kernels.probe.multiply_f32, format, 2048, 2048,
-              x_rows);
-    });
-  }
+  const MatmulKernels& matmul = kernels.matmul;
+  const auto register_one = [&](const std::string& name, const GemmKernels& gemm,
+                                double (*peak)(int64_t), Where where, int64_t x_rows) {
+    add(name + (where == Where::kFar ? "_far" : "") + tail + std::to_string(x_rows),
+        [&gemm, peak, format, where, x_rows](benchmark::State& state) {
+          prefill(state, gemm, peak, format, where, x_rows);
+        });
+  };
+  const auto register_all = [&](Where where, int64_t x_rows) {
+    const ProbeKernels& probe = kernels.probe;
+    register_one("prefill_fast", matmul.prefill_fast, probe.multiply_fast, where, x_rows);
+    if (matmul.has_prefill_i8(small.matrix.format))
+      register_one("prefill_i8", matmul.prefill_i8, probe.dot_i8, where, x_rows);
+    register_one("prefill_f32", matmul.prefill_f32, probe.multiply_f32, where, x_rows);
+  };
+  for (const int64_t x_rows : {16, 32, 128, 512}) register_all(Where::kNear, x_rows);
+  for (const int64_t x_rows : {16, 32}) register_all(Where::kFar, x_rows);
 }
 
 void add_all() {

@@ -9,7 +9,7 @@ struct CpuFeatures {
   bool avx_vnni = false;
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_vnni = false;
-  bool avx512_bf16 = false;
+  bool avx512_bf16 = false;  // with VNNI and VBMI
   // AArch64; NEON is always there
   bool dotprod = false;
   bool i8mm = false;

@@ -44,7 +44,8 @@ CpuFeatures detect_cpu_features() {
              vl = has(seven.ebx, 31);
   f.avx512 = f.avx2 && (state & kZmmState) == kZmmState && foundation && dq && bw && vl;
   f.avx512_vnni = f.avx512 && has(seven.ecx, 11);
-  f.avx512_bf16 = f.avx512_vnni && has(seven_one.eax, 5);
+  const bool vbmi = has(seven.ecx, 1);
+  f.avx512_bf16 = f.avx512_vnni && vbmi && has(seven_one.eax, 5);
   return f;
 }
 

@@ -39,16 +39,18 @@ inline void quantize_activation(const float* x, int64_t columns, int64_t stride,
 
 // ---- products ----
 
-// Results of one panel for kRows rows of activations.
-template <int kRows>
+// Results of kPanels panels side by side for kRows rows of activations.
+template <int kRows, int kPanels = 1>
 struct Totals {
-  F32 at[kParts][kRows];
+  F32 at[kParts][kPanels][kRows];
 };
 
-template <int kRows>
-inline void clear(Totals<kRows>& totals) {
+template <int kRows, int kPanels>
+inline void clear(Totals<kRows, kPanels>& totals) {
   for (int part = 0; part < kParts; ++part) {
-    COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[part][r] = zero();
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[part][p][r] = zero();
+    }
   }
 }
 
@@ -58,22 +60,35 @@ inline int lanes_left(int64_t rows, int64_t first) {
 }
 
 // Rows of activations past x_rows only fill up kRows and are not stored.
-template <int kRows>
-inline void store_totals(const Totals<kRows>& totals, const PackedMatrix& w, int64_t panel,
+template <int kRows, int kPanels>
+inline void store_totals(const Totals<kRows, kPanels>& totals, const PackedMatrix& w, int64_t panel,
                          int64_t x_rows, const Output& y) {
-  for (int part = 0; part < kParts; ++part) {
-    const int64_t first = panel * kPanelRows + part * kLanes;
-    const int lanes = lanes_left(w.rows, first);
-    for (int r = 0; r < kRows && r < x_rows; ++r) {
-      store_part(y.data + r * y.stride + first, totals.at[part][r], lanes);
+  for (int p = 0; p < kPanels; ++p) {
+    for (int part = 0; part < kParts; ++part) {
+      const int64_t first = (panel + p) * kPanelRows + part * kLanes;
+      const int lanes = lanes_left(w.rows, first);
+      for (int r = 0; r < kRows && r < x_rows; ++r) {
+        store_part(y.data + r * y.stride + first, totals.at[part][p][r], lanes);
+      }
     }
   }
 }
 
+// What is read of the panels side by side: at `offset` of each.
+struct Panels {
+  const std::byte* first = nullptr;
+  const PanelLayout* layout = nullptr;
+
+  const std::byte* at(int panel, int64_t offset) const {
+    return first + panel * layout->panel_bytes + offset;
+  }
+};
+
 // Codes as integer dot products take them: less code_offset().
 template <CodeKind kKind>
-inline void unpack_for_dots(const std::byte* unit, int part, U32 (&quads)[kQuadsAUnit]) {
-  unpack<kKind>(unit, part, quads);
+inline void unpack_for_dots(const std::byte* unit, int part, int64_t ahead,
+                            U32 (&quads)[kQuadsAUnit]) {
+  unpack<kKind>(unit, part, ahead, quads);
   if constexpr (kKind == CodeKind::kU8 && kByteOffset == 128) {
     COHORT_UNROLL for (int i = 0; i < kQuadsAUnit; ++i) quads[i] = quads[i] ^ splat(0x80808080);
   }
@@ -89,114 +104,167 @@ inline U32 dot_start(const QuantizedGroup& x) {
   return splat(static_cast<uint32_t>(code_offset(kKind)) * sum);
 }
 
-// sums[r] += what integer dot products of a run of quads with row r give, times the row's scale: x has the rows' groups of
-// one unit.
-template <CodeKind kKind, int kFirst, int kCount, int kRows>
-inline void add_dots(const U32 (&quads)[kQuadsAUnit], const QuantizedGroup* x, F32 (&sums)[kRows]) {
+// sums[p][r] += what integer dot products of a run of panel p's quads with row r give, times the row's scale: x has the
+// rows' groups of one unit. A few rows at a time, so that their dots and the quads of all panels fit the registers.
+template <CodeKind kKind, int kFirst, int kCount, int kRows, int kPanels>
+inline void add_dots(const U32 (&quads)[kPanels][kQuadsAUnit], const QuantizedGroup* x,
+                     F32 (&sums)[kPanels][kRows]) {
   constexpr int kHalf = kQuadsAUnit / 2;
   constexpr int kAtOnce = kQuadsAtOnce < kCount ? kQuadsAtOnce : kCount;
-  U32 dots[kRows];
-  COHORT_UNROLL for (int r = 0; r < kRows; ++r) dots[r] =
-      dot_start<kKind, kFirst / kHalf, kCount / kHalf>(x[r]);
-  COHORT_UNROLL for (int i = kFirst; i < kFirst + kCount; i += kAtOnce) {
-    COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-      dots[r] = dot_quads<kAtOnce, max_code(kKind)>(dots[r], quads + i, x[r].codes + 4 * i);
+  constexpr int kRowsAtOnce = kPanels * kRows > 8 ? 8 / kPanels : kRows;
+  COHORT_UNROLL for (int first = 0; first < kRows; first += kRowsAtOnce, x += kRowsAtOnce) {
+    U32 dots[kPanels][kRowsAtOnce];
+    COHORT_UNROLL for (int r = 0; r < kRowsAtOnce; ++r) {
+      const U32 start = dot_start<kKind, kFirst / kHalf, kCount / kHalf>(x[r]);
+      COHORT_UNROLL for (int p = 0; p < kPanels; ++p) dots[p][r] = start;
+    }
+    COHORT_UNROLL for (int i = kFirst; i < kFirst + kCount; i += kAtOnce) {
+      COHORT_UNROLL for (int r = 0; r < kRowsAtOnce; ++r) {
+        COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+          dots[p][r] =
+              dot_quads<kAtOnce, max_code(kKind)>(dots[p][r], quads[p] + i, x[r].codes + 4 * i);
+        }
+      }
+    }
+    COHORT_UNROLL for (int r = 0; r < kRowsAtOnce; ++r) {
+      const F32 scale = broadcast(x[r].scale);
+      COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+        F32& sum = sums[p][first + r];
+        sum = fma(to_f32(dots[p][r]), scale, sum);
+      }
     }
   }
-  COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] =
-      fma(to_f32(dots[r]), broadcast(x[r].scale), sums[r]);
 }
 
-template <CodeKind kKind, int kRows>
-inline void decode_affine(const PackedFormat& format, const PanelLayout& layout,
-                          const std::byte* at, const QuantizedGroup* x, Totals<kRows>& totals) {
-  for (int64_t unit = 0; unit < layout.units; unit += layout.units_a_block) {
-    const std::byte* scales = at + layout.units_a_block * layout.unit_bytes;
-    Totals<kRows> block;
-    clear(block);
+template <CodeKind kKind, int kRows, int kPanels>
+inline void decode_affine(const PackedFormat& format, const Panels& panels, const QuantizedGroup* x,
+                          Totals<kRows, kPanels>& totals) {
+  const PanelLayout& layout = *panels.layout;
+  const int64_t codes_bytes = layout.units_a_block * layout.unit_bytes;
+  for (int64_t block = 0; block < layout.panel_bytes; block += layout.block_bytes) {
+    const int64_t scales = block + codes_bytes;
+    Totals<kRows, kPanels> products;
+    clear(products);
     float sums[kRows] = {};
-    for (; at < scales; at += layout.unit_bytes, x += kRows) {
+    for (int64_t unit = block; unit < scales; unit += layout.unit_bytes, x += kRows) {
+      const int64_t ahead = prefetch_distance(layout, unit, kPanels);
       for (int part = 0; part < kParts; ++part) {
-        U32 quads[kQuadsAUnit];
-        unpack_for_dots<kKind>(at, part, quads);
-        add_dots<kKind, 0, kQuadsAUnit>(quads, x, block.at[part]);
+        U32 quads[kPanels][kQuadsAUnit];
+        COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+          unpack_for_dots<kKind>(panels.at(p, unit), part, ahead, quads[p]);
+        }
+        add_dots<kKind, 0, kQuadsAUnit>(quads, x, products.at[part]);
       }
       COHORT_UNROLL for (int r = 0; r < kRows; ++r) sums[r] += x[r].sum;
     }
-    for (int part = 0; part < kParts; ++part) {
-      const ScaleBias s = affine_scale(format.scales, scales, part);
-      COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-        F32& total = totals.at[part][r];
-        total = fma(s.bias, broadcast(sums[r]), fma(s.scale, block.at[part][r], total));
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      for (int part = 0; part < kParts; ++part) {
+        const ScaleBias s = affine_scale(format.scales, panels.at(p, scales), part);
+        COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+          F32& total = totals.at[part][p][r];
+          total = fma(s.bias, broadcast(sums[r]), fma(s.scale, products.at[part][p][r], total));
+        }
       }
+      prefetch(panels.at(p, scales), prefetch_distance(layout, scales, kPanels));
     }
-    prefetch(scales);
-    at += layout.scale_bytes;
   }
 }
 
-template <int kRows>
-inline void add_scaled(F32 scale, const F32 (&sums)[kRows], F32 (&totals)[kRows]) {
-  COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals[r] = fma(scale, sums[r], totals[r]);
+// totals[p][r] += scale of panel p * sums[p][r]
+template <int kRows, int kPanels>
+inline void add_scaled(const F32 (&scales)[kPanels], const F32 (&sums)[kPanels][kRows],
+                       F32 (&totals)[kPanels][kRows]) {
+  COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+    COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+      totals[p][r] = fma(scales[p], sums[p][r], totals[p][r]);
+    }
+  }
+}
+
+// fp4: half of the scales that stand at `offset` of each panel.
+template <bool kE4M3, int kPanels>
+inline void load_fp4_scales(const Panels& panels, int64_t offset, F32 (&scales)[kPanels]) {
+  COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+    const std::byte* at = panels.at(p, offset);
+    scales[p] = broadcast(0.5f) * (kE4M3 ? load_e4m3(at) : load_e8m0(at));
+  }
 }
 
 // fp4: a unit has one group (mxfp4) or two (nvfp4).
-template <bool kTwoGroups, int kRows>
-inline void decode_fp4_unit(const Unit& at, const QuantizedGroup* x, Totals<kRows>& totals) {
+template <bool kTwoGroups, int kRows, int kPanels>
+inline void decode_fp4_unit(const Panels& panels, int64_t codes, int64_t scales,
+                            const QuantizedGroup* x, Totals<kRows, kPanels>& totals) {
   constexpr CodeKind kKind = CodeKind::kE2M1;
-  constexpr int kHalf = kQuadsAUnit / 2;
-  const F32 half = broadcast(0.5f);
+  constexpr int kCount = kTwoGroups ? kQuadsAUnit / 2 : kQuadsAUnit;
+  const int64_t ahead = prefetch_distance(*panels.layout, codes, kPanels);
   for (int part = 0; part < kParts; ++part) {
-    U32 quads[kQuadsAUnit];
-    unpack_for_dots<kKind>(at.codes, part, quads);
-    const std::byte* scales = at.scales + part * kLanes;
-    Totals<kRows> sums;
+    U32 quads[kPanels][kQuadsAUnit];
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      unpack_for_dots<kKind>(panels.at(p, codes), part, ahead, quads[p]);
+    }
+    const int64_t at = scales + part * kLanes;
+    F32 by[kPanels];
+    load_fp4_scales<kTwoGroups>(panels, at, by);
+    Totals<kRows, kPanels> sums;
     clear(sums);
+    add_dots<kKind, 0, kCount>(quads, x, sums.at[0]);
+    add_scaled(by, sums.at[0], totals.at[part]);
     if constexpr (kTwoGroups) {
-      add_dots<kKind, 0, kHalf>(quads, x, sums.at[0]);
-      add_scaled(half * load_e4m3(scales), sums.at[0], totals.at[part]);
+      load_fp4_scales<kTwoGroups>(panels, at + kPanelRows, by);
       clear(sums);
-      add_dots<kKind, kHalf, kHalf>(quads, x, sums.at[0]);
-      add_scaled(half * load_e4m3(scales + kPanelRows), sums.at[0], totals.at[part]);
-    } else {
-      add_dots<kKind, 0, kQuadsAUnit>(quads, x, sums.at[0]);
-      add_scaled(half * load_e8m0(scales), sums.at[0], totals.at[part]);
+      add_dots<kKind, kCount, kCount>(quads, x, sums.at[0]);
+      add_scaled(by, sums.at[0], totals.at[part]);
     }
   }
 }
 
-template <bool kTwoGroups, int kRows>
-inline void decode_fp4(const PanelLayout& layout, const std::byte* at, const QuantizedGroup* x,
-                       Totals<kRows>& totals) {
+template <bool kTwoGroups, int kRows, int kPanels>
+inline void decode_fp4(const Panels& panels, const QuantizedGroup* x,
+                       Totals<kRows, kPanels>& totals) {
   constexpr int kUnitScales = kTwoGroups ? 2 * kPanelRows : kPanelRows;
-  for (int64_t unit = 0; unit < layout.units; unit += layout.units_a_block) {
-    const int64_t left = layout.units - unit;
-    const std::byte* end =
-        at + (left < layout.units_a_block ? left : layout.units_a_block) * layout.unit_bytes;
-    const std::byte* scales = end;
-    for (; at < end; at += layout.unit_bytes, scales += kUnitScales, x += kRows) {
-      decode_fp4_unit<kTwoGroups>({at, scales}, x, totals);
+  const PanelLayout& layout = *panels.layout;
+  int64_t left = layout.units;
+  for (int64_t block = 0; block < layout.panel_bytes; block += layout.block_bytes) {
+    const int64_t units = left < layout.units_a_block ? left : layout.units_a_block;
+    const int64_t end = block + units * layout.unit_bytes;
+    int64_t scales = end;
+    for (int64_t unit = block; unit < end; unit += layout.unit_bytes, scales += kUnitScales) {
+      decode_fp4_unit<kTwoGroups>(panels, unit, scales, x, totals);
+      x += kRows;
     }
-    prefetch(end);
-    at += layout.scale_bytes;
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      prefetch(panels.at(p, end), prefetch_distance(layout, end, kPanels));
+    }
+    left -= units;
   }
+}
+
+template <CodeKind kKind, int kRows, int kPanels>
+inline void decode_i8_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
+                             const QuantizedRows& x, const Output& y) {
+  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout};
+  Totals<kRows, kPanels> totals;
+  clear(totals);
+  if constexpr (kKind != CodeKind::kE2M1) {
+    decode_affine<kKind>(w.format, panels, x.data, totals);
+  } else if (w.format.scales == ScaleKind::kE4M3) {
+    decode_fp4<true>(panels, x.data, totals);
+  } else {
+    decode_fp4<false>(panels, x.data, totals);
+  }
+  store_totals(totals, w, panel, x.rows, y);
 }
 
 template <CodeKind kKind, int kRows>
 void decode_i8_rows(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y) {
+  constexpr int kPanels = kRows < kDotRowsOfPairs ? 1 : 2;
   const PanelLayout layout = panel_layout(w.format, w.columns);
-  for (int64_t panel = panels.first; panel < panels.first + panels.count; ++panel) {
-    const std::byte* at = w.panels + panel * layout.panel_bytes;
-    Totals<kRows> totals;
-    clear(totals);
-    if constexpr (kKind != CodeKind::kE2M1) {
-      decode_affine<kKind>(w.format, layout, at, x.data, totals);
-    } else if (w.format.scales == ScaleKind::kE4M3) {
-      decode_fp4<true>(layout, at, x.data, totals);
-    } else {
-      decode_fp4<false>(layout, at, x.data, totals);
-    }
-    store_totals(totals, w, panel, x.rows, y);
+  int64_t panel = panels.first;
+  const int64_t end = panels.first + panels.count;
+  for (; panel + kPanels <= end; panel += kPanels)
+    decode_i8_panels<kKind, kRows, kPanels>(w, layout, panel, x, y);
+  if constexpr (kPanels > 1) {
+    if (panel < end) decode_i8_panels<kKind, kRows, 1>(w, layout, panel, x, y);
   }
 }
 
@@ -239,38 +307,55 @@ struct FloatRows {
   const float* at[kRows];
 };
 
-template <CodeKind kKind, int kRows>
-inline void decode_f32_unit(const PackedFormat& format, const Unit& unit, int columns,
-                            int64_t first, const FloatRows<kRows>& x, Totals<kRows>& totals) {
+// One unit of each panel. Plain values are cheap to widen, so panels alternate line by line, which leaves no chain waiting;
+// codes go panel by panel.
+template <CodeKind kKind, int kRows, int kPanels>
+inline void decode_f32_units(const PackedFormat& format, const Unit (&units)[kPanels], int columns,
+                             int64_t first, const FloatRows<kRows>& x,
+                             Totals<kRows, kPanels>& totals) {
   for (int part = 0; part < kParts; ++part) {
-    F32(&sums)[kRows] = totals.at[part];
-    visit_unit<kKind>(format, unit, part, columns, [&](int column, F32 weights) {
+    const auto add_column = [&](int p, int column, F32 weights) {
       COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-        sums[r] = fma(weights, broadcast(x.at[r][first + column]), sums[r]);
+        F32& sum = totals.at[part][p][r];
+        sum = fma(weights, broadcast(x.at[r][first + column]), sum);
       }
-    });
+    };
+    if constexpr (is_plain(kKind)) {
+      COHORT_UNROLL for (int k = 0; k < columns; k += kLineColumns<kKind>) {
+        COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+          visit_line<kKind>(units[p], part, k, columns,
+                            [&](int column, F32 weights) { add_column(p, column, weights); });
+        }
+      }
+    } else {
+      COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+        visit_unit<kKind>(format, units[p], part, columns,
+                          [&](int column, F32 weights) { add_column(p, column, weights); });
+      }
+    }
   }
 }
 
 template <CodeKind kKind, int kRows, int kPanels>
 inline void decode_f32_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
                               const FloatRows<kRows>& x, int64_t x_rows, const Output& y) {
-  Totals<kRows> totals[kPanels];
-  for (Totals<kRows>& t : totals) clear(t);
+  Totals<kRows, kPanels> totals;
+  clear(totals);
   for (int64_t unit = 0; unit < layout.units; ++unit) {
     const int64_t first = unit * kUnitColumns;
     const int64_t left = w.columns - first;
-    for (int p = 0; p < kPanels; ++p) {
-      const Unit at =
-          locate_unit(w.format, layout, w.panels + (panel + p) * layout.panel_bytes, unit);
-      if (is_plain(kKind) && left >= kUnitColumns) {  // unrolled
-        decode_f32_unit<kKind, kRows>(w.format, at, kUnitColumns, first, x, totals[p]);
-      } else {
-        decode_f32_unit<kKind, kRows>(w.format, at, static_cast<int>(left), first, x, totals[p]);
-      }
+    Unit units[kPanels];
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      units[p] =
+          locate_unit(w.format, layout, w.panels + (panel + p) * layout.panel_bytes, unit, kPanels);
+    }
+    if (is_plain(kKind) && left >= kUnitColumns) {  // unrolled
+      decode_f32_units<kKind, kRows>(w.format, units, kUnitColumns, first, x, totals);
+    } else {
+      decode_f32_units<kKind, kRows>(w.format, units, static_cast<int>(left), first, x, totals);
     }
   }
-  for (int p = 0; p < kPanels; ++p) store_totals(totals[p], w, panel + p, x_rows, y);
+  store_totals(totals, w, panel, x_rows, y);
 }
 
 template <CodeKind kKind, int kRows>

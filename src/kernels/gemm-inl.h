@@ -157,7 +157,7 @@ void widen_tile(const PackedMatrix& w, const PanelLayout& layout, Range panels, 
     typename Math::Element* row = tile + unit * kStepsAUnit<Math> * kStepElements;
     for (int64_t p = 0; p < panels.count; ++p) {
       const std::byte* panel = w.panels + (panels.first + p) * layout.panel_bytes;
-      const Unit at = locate_unit(w.format, layout, panel, units.first + unit);
+      const Unit at = locate_unit(w.format, layout, panel, units.first + unit, panels.count);
       for (int part = 0; part < kParts; ++part) {
         const auto sink = make_sink(Math{}, row + p * kPanelRows + part * kLanes);
         if (left >= kUnitColumns) {

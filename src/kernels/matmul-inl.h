@@ -4,7 +4,7 @@
 #include "kernels/decode-inl.h"
 #include "kernels/gemm-inl.h"
 
-constexpr bool has_no_prefill_i8(const PackedFormat&) { return false; }
+constexpr bool takes_no_format(const PackedFormat&) { return false; }
 
 template <class FastMath>
 inline constexpr MatmulKernels make_matmul_kernels() {
@@ -12,8 +12,11 @@ inline constexpr MatmulKernels make_matmul_kernels() {
           quantize_activation,
           decode_i8,
           decode_f32,
+          takes_no_format,
+          nullptr,
+          nullptr,
           make_gemm_kernels<F32Math>(),
           make_gemm_kernels<FastMath>(),
-          has_no_prefill_i8,
+          takes_no_format,
           {}};
 }

@@ -6,7 +6,8 @@
 // and two accuracies:
 //   f32       float activations and sums: relative error about 1e-6. Each y is one chain of fused multiply-adds in column
 //             order in both ways, so its bits depend on neither the number of rows nor the way taken.
-//   fast      decode: activations rounded to 8 bits by groups of 32 columns, exact integer sums inside a group
+//   fast      decode: activations rounded to 8 bits by groups of 32 columns, exact integer sums inside a group; for
+//             formats that eight bits do not hold, bf16 where the hardware multiplies it, else as f32
 //             prefill: bf16 where the hardware multiplies it, else f32
 //
 // Kernels work on a range of panels (16 rows of W each), so that the caller can share a product out among threads. Nothing
@@ -36,6 +37,15 @@ struct QuantizedGroup {
 // What stands in the place of rows that fill up the stride does not matter.
 struct QuantizedRows {
   const QuantizedGroup* data = nullptr;
+  int64_t rows = 0;
+};
+
+// Activations rounded to bf16: 32 columns of one row, in pairs.
+struct Bf16Group {
+  uint32_t pairs[kActivationGroup / 2];
+};
+struct Bf16Rows {  // as QuantizedRows
+  const Bf16Group* data = nullptr;
   int64_t rows = 0;
 };
 
@@ -69,13 +79,16 @@ struct GemmKernels {
 };
 
 struct MatmulKernels {
-  // Whether decode_i8 takes this format. It does not for plain values and mxfp8: decode_f32 reads those as fast as memory
-  // gives them.
+  // Whether decode_i8 takes this format. It does not for plain values and mxfp8.
   bool (*has_decode_i8)(const PackedFormat& format);
   // One row into its place: `out` is that of its first group.
   void (*quantize_activation)(const float* x, int64_t columns, int64_t stride, QuantizedGroup* out);
   void (*decode_i8)(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y);
   void (*decode_f32)(const PackedMatrix& w, Range panels, const ActivationRows& x, const Output& y);
+  // The same in bf16, for formats that has_decode_bf16 takes.
+  bool (*has_decode_bf16)(const PackedFormat& format);
+  void (*round_activation)(const float* x, int64_t columns, int64_t stride, Bf16Group* out);
+  void (*decode_bf16)(const PackedMatrix& w, Range panels, const Bf16Rows& x, const Output& y);
   GemmKernels prefill_f32;
   GemmKernels prefill_fast;
   // Activations in 8 bits by groups of 64 columns: faster than prefill_fast where has_prefill_i8 says yes, less accurate.

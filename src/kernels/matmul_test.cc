@@ -128,6 +128,18 @@ class Matmul : public testing::TestWithParam<Case> {
     });
   }
 
+  std::vector<float> decode_bf16(const PackedMatrix& w, const std::vector<float>& x,
+                                 int64_t x_rows) const {
+    std::vector<Bf16Group> groups(static_cast<size_t>(quantized_groups(x_rows, w.columns)));
+    for (int64_t m = 0; m < x_rows; ++m) {
+      kernels().round_activation(x.data() + m * w.columns, w.columns, quantized_stride(x_rows),
+                                 groups.data() + m);
+    }
+    return run(w, x_rows, [&](Range panels, Output y) {
+      kernels().decode_bf16(w, panels, {groups.data(), x_rows}, y);
+    });
+  }
+
   std::vector<float> prefill(const GemmKernels& gemm, const PackedMatrix& w,
                              const std::vector<float>& x, int64_t x_rows) const {
     AlignedBytes packed(gemm.packed_bytes(x_rows, w.columns));
@@ -188,6 +200,36 @@ TEST_P(Matmul, DecodeInBytesIsExactWhenActivationsAreBytes) {
   const std::vector<float> x = byte_activations(columns, 6);
   EXPECT_LT(relative_rms(reference(source.view(), x, 1), decode_i8(packed.matrix, x, 1), rows + 3),
             2e-6);
+}
+
+TEST_P(Matmul, DecodeInBf16IsAsCloseAsBf16Allows) {
+  if (!kernels().has_decode_bf16(packed_format(TestMatrix(GetParam().format, 1, 128, 1).view()))) {
+    GTEST_SKIP() << "no such kernel here";
+  }
+  for (const int64_t columns : column_counts()) {
+    for (const int64_t rows : kRows) {
+      const TestMatrix source(GetParam().format, rows, columns, 17);
+      const OwnedPacked packed = pack_all(source.view());
+      for (const int64_t x_rows : {1, 2, 3, 8}) {
+        const std::vector<float> x = random_activations(x_rows * columns, 18);
+        const Reference expected = reference(source.view(), x, x_rows);
+        EXPECT_LT(relative_rms(expected, decode_bf16(packed.matrix, x, x_rows), rows + 3),
+                  tolerance(2.5e-3, columns))
+            << rows << " x " << columns << ", " << x_rows;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, DecodeInBf16IsExactWhenActivationsAreBf16) {
+  const int64_t columns = column_counts().back(), rows = 33;
+  const TestMatrix source(GetParam().format, rows, columns, 19);
+  const OwnedPacked packed = pack_all(source.view());
+  if (!kernels().has_decode_bf16(packed.matrix.format)) GTEST_SKIP() << "no such kernel here";
+  const std::vector<float> x = byte_activations(columns, 20);
+  EXPECT_LT(
+      relative_rms(reference(source.view(), x, 1), decode_bf16(packed.matrix, x, 1), rows + 3),
+      2e-6);
 }
 
 TEST_P(Matmul, PrefillInFloatHasTheBitsOfDecodeInFloat) {

@@ -38,10 +38,19 @@ constexpr int max_code(CodeKind kind) {
   return kind == CodeKind::kE2M1 ? 2 * kE2M1Offset : (1 << code_bits(kind)) - 1;
 }
 
-inline void prefetch(const std::byte* at) { __builtin_prefetch(at + kPrefetchBytes); }
+inline void prefetch(const std::byte* at, int64_t ahead = kPrefetchBytes) {
+  __builtin_prefetch(at + ahead);
+}
 
-inline U32 load_line(const std::byte* line, int part) {
-  if (part == 0) prefetch(line);
+// Where to fetch ahead from the byte at `offset` of a panel, when `panels` of them are read side by side: near a panel's
+// end, from those that come after all of these.
+inline int64_t prefetch_distance(const PanelLayout& layout, int64_t offset, int64_t panels) {
+  const int64_t ahead = kPrefetchBytes / panels;
+  return ahead + (offset + ahead >= layout.panel_bytes ? (panels - 1) * layout.panel_bytes : 0);
+}
+
+inline U32 load_line(const std::byte* line, int part, int64_t ahead = kPrefetchBytes) {
+  if (part == 0) prefetch(line, ahead);
   return load_u32(line + part * kLanes * 4);
 }
 
@@ -61,21 +70,21 @@ inline void add_fields(U32 line, U32* quads) {
 }
 
 template <int kWidth, int kShift>
-inline void add_plane(const std::byte* plane, int part, U32 (&quads)[kQuadsAUnit]) {
+inline void add_plane(const std::byte* plane, int part, int64_t ahead, U32 (&quads)[kQuadsAUnit]) {
   constexpr int kQuadsALine = 8 / kWidth;
   COHORT_UNROLL for (int line = 0; line < kWidth; ++line) {
-    add_fields<kWidth, kShift>(load_line(plane + line * kLineBytes, part),
+    add_fields<kWidth, kShift>(load_line(plane + line * kLineBytes, part, ahead),
                                quads + line * kQuadsALine);
   }
 }
 
 // The codes of 32 columns: four columns a word, a row a lane. fp4 codes come as kE2M1Doubled, others as they are.
 template <CodeKind kKind>
-inline void unpack(const std::byte* unit, int part, U32 (&quads)[kQuadsAUnit]) {
+inline void unpack(const std::byte* unit, int part, int64_t ahead, U32 (&quads)[kQuadsAUnit]) {
   constexpr int kLow = low_plane_bits(kKind);
   constexpr int kHigh = code_bits(kKind) - kLow;
-  add_plane<kLow, 0>(unit, part, quads);
-  if constexpr (kHigh != 0) add_plane<kHigh, kLow>(unit + kLow * kLineBytes, part, quads);
+  add_plane<kLow, 0>(unit, part, ahead, quads);
+  if constexpr (kHigh != 0) add_plane<kHigh, kLow>(unit + kLow * kLineBytes, part, ahead, quads);
   if constexpr (kKind == CodeKind::kE2M1) {
     COHORT_UNROLL for (int i = 0; i < kQuadsAUnit; ++i) quads[i] = lookup(quads[i], kE2M1Doubled);
   }
@@ -98,14 +107,14 @@ inline F32 load_e8m0(const std::byte* scales) {
          select_less(to_f32(bytes), broadcast(0.5f), broadcast(0x1p-127f), zero());
 }
 
-// fp8 E4M3 of the low byte of each word. Its bits, put where a float's are, give the value times 2^-120, subnormals too.
-// NaN codes (0x7f, 0xff) read as 480: no encoder of weights writes them.
+// fp8 E4M3 of the highest byte of each word. Its bits, put where a float's are, give the value times 2^-120, subnormals
+// too. NaN codes (0x7f, 0xff) read as 480: no encoder of weights writes them.
 inline F32 widen_e4m3(U32 words) {
-  const U32 sign = shift_left<24>(words & splat(0x80));
-  const U32 magnitude = shift_left<20>(words & splat(0x7f));
-  return as_f32(sign | magnitude) * broadcast(0x1p120f);
+  return as_f32(shift_right_signed<4>(words) & splat(0x87f00000)) * broadcast(0x1p120f);
 }
-inline F32 load_e4m3(const std::byte* scales) { return widen_e4m3(load_u8(scales)); }
+inline F32 load_e4m3(const std::byte* scales) {
+  return widen_e4m3(shift_left<24>(load_u8(scales)));
+}
 
 constexpr int scale_bytes(ScaleKind kind) { return kind == ScaleKind::kF32 ? 4 : 2; }
 
@@ -129,10 +138,12 @@ inline ScaleBias doubled_scale(F32 scale) {
 struct Unit {
   const std::byte* codes = nullptr;
   const std::byte* scales = nullptr;  // of its first group
+  int64_t ahead = kPrefetchBytes;
 };
 
+// `panels`: how many are read side by side.
 inline Unit locate_unit(const PackedFormat& format, const PanelLayout& layout,
-                        const std::byte* panel, int64_t unit) {
+                        const std::byte* panel, int64_t unit, int64_t panels) {
   const int64_t block = unit / layout.units_a_block;
   const int64_t first = block * layout.units_a_block;
   const int64_t left = layout.units - first;
@@ -142,7 +153,8 @@ inline Unit locate_unit(const PackedFormat& format, const PanelLayout& layout,
   if (format.scales == ScaleKind::kE8M0 || format.scales == ScaleKind::kE4M3) {
     scales += (unit - first) * kUnitColumns / format.group_size * kPanelRows;
   }
-  return {at + (unit - first) * layout.unit_bytes, scales};
+  at += (unit - first) * layout.unit_bytes;
+  return {at, scales, prefetch_distance(layout, at - panel, panels)};
 }
 
 // The scales of the unit's two halves, which differ only where groups have 16 columns.
@@ -167,8 +179,10 @@ inline void unit_scales(const PackedFormat& format, const Unit& unit, int part,
 
 template <CodeKind kKind, int kByte>
 inline F32 widen_code(U32 quad) {
+  if constexpr (kKind == CodeKind::kE4M3) {
+    return widen_e4m3(kByte == 3 ? quad : shift_left<24 - 8 * kByte>(quad));
+  }
   const U32 code = shift_right<8 * kByte>(quad);
-  if constexpr (kKind == CodeKind::kE4M3) return widen_e4m3(code);
   return to_f32(kByte == 3 ? code : code & splat(0xff));
 }
 
@@ -180,21 +194,24 @@ inline void visit_quad(U32 quad, const ScaleBias& s, int column, const Visit& vi
   }
 }
 
+template <CodeKind kKind>
+inline constexpr int kLineColumns = kKind == CodeKind::kF32 ? 1 : 2;  // of plain values
+
+// The columns of one line of plain values, of which the first is `k`.
 template <CodeKind kKind, class Visit>
-inline void visit_plain(const std::byte* codes, int part, int columns, const Visit& visit) {
-  COHORT_UNROLL for (int k = 0; k < columns; ++k) {
-    if constexpr (kKind == CodeKind::kF32) {
-      const std::byte* line = codes + k * kLineBytes;
-      visit(k, as_f32(load_line(line, part)));
-    } else if constexpr (kKind == CodeKind::kF16) {
-      const std::byte* line = codes + k * (kLineBytes / 2);
-      if (part == 0 && k % 2 == 0) prefetch(line);
-      visit(k, load_f16(reinterpret_cast<const uint16_t*>(line) + part * kLanes));
-    } else if (k % 2 == 0) {
-      const U32 pairs = load_line(codes + k / 2 * kLineBytes, part);
-      visit(k, as_f32(shift_left<16>(pairs)));
-      if (k + 1 < columns) visit(k + 1, as_f32(pairs & splat(0xffff0000)));
-    }
+inline void visit_line(const Unit& unit, int part, int k, int columns, const Visit& visit) {
+  const std::byte* line = unit.codes + k / kLineColumns<kKind> * kLineBytes;
+  if constexpr (kKind == CodeKind::kF32) {
+    visit(k, as_f32(load_line(line, part, unit.ahead)));
+  } else if constexpr (kKind == CodeKind::kF16) {
+    if (part == 0) prefetch(line, unit.ahead);
+    const auto* values = reinterpret_cast<const uint16_t*>(line) + part * kLanes;
+    visit(k, load_f16(values));
+    if (k + 1 < columns) visit(k + 1, load_f16(values + kPanelRows));
+  } else {
+    const U32 pairs = load_line(line, part, unit.ahead);
+    visit(k, as_f32(shift_left<16>(pairs)));
+    if (k + 1 < columns) visit(k + 1, as_f32(pairs & splat(0xffff0000)));
   }
 }
 
@@ -203,10 +220,12 @@ template <CodeKind kKind, class Visit>
 inline void visit_unit(const PackedFormat& format, const Unit& unit, int part, int columns,
                        const Visit& visit) {
   if constexpr (is_plain(kKind)) {
-    visit_plain<kKind>(unit.codes, part, columns, visit);
+    COHORT_UNROLL for (int k = 0; k < columns; k += kLineColumns<kKind>) {
+      visit_line<kKind>(unit, part, k, columns, visit);
+    }
   } else {
     U32 quads[kQuadsAUnit];
-    unpack<kKind>(unit.codes, part, quads);
+    unpack<kKind>(unit.codes, part, unit.ahead, quads);
     ScaleBias halves[2];
     unit_scales<kKind>(format, unit, part, halves);
     COHORT_UNROLL for (int i = 0; i < kQuadsAUnit; ++i) {

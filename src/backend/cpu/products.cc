@@ -31,6 +31,7 @@ struct Stream {
 // A product's activations as the kernels take them.
 struct Operand {
   kernels::QuantizedRows quantized;
+  kernels::Bf16Rows rounded;
   std::byte* packed = nullptr;     // for gemm_
   std::byte* packed_i8 = nullptr;  // for prefill_i8
 };
@@ -58,6 +59,9 @@ class Run {
   static bool decodes(const Product& product) { return product.x.rows <= kernels::kMaxDecodeRows; }
   bool in_8_bits(const PackedMatrix& w) const {
     return math_ != Math::kF32 && matmul_.has_decode_i8(w.format);
+  }
+  bool in_bf16(const PackedMatrix& w) const {
+    return math_ != Math::kF32 && matmul_.has_decode_bf16(w.format);
   }
   bool prefills_in_8_bits(const PackedMatrix& w) const {
     return math_ == Math::kInt8 && matmul_.has_prefill_i8(w.format);
@@ -111,16 +115,21 @@ class Run {
     operands_ = {scratch_.make<Operand>(static_cast<int64_t>(products_.size())), products_.size()};
     std::ranges::uninitialized_value_construct(operands_);
     for (size_t i = 0; i < products_.size(); ++i) {
-      decodes(products_[i]) ? quantize(products_[i], operands_[i])
-                            : pack(products_[i], operands_[i]);
+      decodes(products_[i]) ? narrow(products_[i], operands_[i]) : pack(products_[i], operands_[i]);
     }
   }
 
-  void quantize(const Product& product, Operand& operand) {
+  void narrow(const Product& product, Operand& operand) {
     const auto& segments = product.weights->segments;
-    const bool wanted = std::any_of(segments.begin(), segments.end(),
-                                    [&](const Segment& s) { return in_8_bits(s.packed); });
-    if (!wanted) return;
+    const auto any = [&](auto takes) {
+      return std::any_of(segments.begin(), segments.end(),
+                         [&](const Segment& s) { return (this->*takes)(s.packed); });
+    };
+    if (any(&Run::in_8_bits)) quantize(product, operand);
+    if (any(&Run::in_bf16)) round(product, operand);
+  }
+
+  void quantize(const Product& product, Operand& operand) {
     const Rows& x = product.x;
     auto* groups =
         scratch_.make<kernels::QuantizedGroup>(kernels::quantized_groups(x.rows, x.columns));
@@ -129,6 +138,16 @@ class Run {
       matmul_.quantize_activation(x.row(r), x.columns, stride, groups + r);
     }
     operand.quantized = {groups, x.rows};
+  }
+
+  void round(const Product& product, Operand& operand) {
+    const Rows& x = product.x;
+    auto* groups = scratch_.make<kernels::Bf16Group>(kernels::quantized_groups(x.rows, x.columns));
+    const int64_t stride = kernels::quantized_stride(x.rows);
+    for (int32_t r = 0; r < x.rows; ++r) {
+      matmul_.round_activation(x.row(r), x.columns, stride, groups + r);
+    }
+    operand.rounded = {groups, x.rows};
   }
 
   void pack(const Product& product, Operand& operand) {
@@ -198,6 +217,8 @@ class Run {
                             : gemm_.multiply(w, panels, operand.packed, x.rows, y);
     } else if (in_8_bits(w)) {
       matmul_.decode_i8(w, panels, operand.quantized, y);
+    } else if (in_bf16(w)) {
+      matmul_.decode_bf16(w, panels, operand.rounded, y);
     } else {
       matmul_.decode_f32(w, panels, {x.data, x.stride, x.rows, x.columns}, y);
     }

@@ -2,6 +2,7 @@
 
 inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
+inline constexpr int kDotRowsOfPairs = 16;
 
 inline __m256i add_pairs(__m256i total, __m256i pairs) {
   return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

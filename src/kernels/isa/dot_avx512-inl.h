@@ -2,6 +2,7 @@
 
 inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
+inline constexpr int kDotRowsOfPairs = 16;
 
 inline __m512i add_pairs(__m512i total, __m512i pairs) {
   return _mm512_add_epi32(total, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));

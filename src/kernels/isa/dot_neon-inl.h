@@ -2,6 +2,7 @@
 
 inline constexpr int kQuadsAtOnce = 1;
 inline constexpr int kByteOffset = 128;
+inline constexpr int kDotRowsOfPairs = 16;
 
 template <int kCount, int kMaxCode>
 inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {

@@ -1,5 +1,6 @@
 inline constexpr int kQuadsAtOnce = 8;
 inline constexpr int kByteOffset = 0;
+inline constexpr int kDotRowsOfPairs = 16;
 
 template <int kCount, int kMaxCode>
 inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {

@@ -97,8 +97,8 @@ void unpack_folds(const PackedMatrix& w, const PanelLayout& layout, Range panels
       ScaleBias s[2] = {{zero(), zero()}, {zero(), zero()}};
       if (unit < layout.units) {
         const std::byte* panel = w.panels + (panels.first + p) * layout.panel_bytes;
-        const Unit at = locate_unit(w.format, layout, panel, unit);
-        unpack<kKind>(at.codes, 0, quads);
+        const Unit at = locate_unit(w.format, layout, panel, unit, panels.count);
+        unpack<kKind>(at.codes, 0, at.ahead, quads);
         unit_scales<kKind>(w.format, at, 0, s);
       } else {
         for (U32& quad : quads) quad = splat(0);

@@ -122,6 +122,10 @@ template <int kBits>
 inline U32 shift_right(U32 a) {
   return {_mm256_srli_epi32(a.v, kBits)};
 }
+template <int kBits>
+inline U32 shift_right_signed(U32 a) {
+  return {_mm256_srai_epi32(a.v, kBits)};
+}
 inline F32 to_f32(U32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
 inline F32 as_f32(U32 a) { return {_mm256_castsi256_ps(a.v)}; }
 inline U32 as_u32(F32 a) { return {_mm256_castps_si256(a.v)}; }

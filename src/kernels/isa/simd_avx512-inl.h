@@ -97,6 +97,10 @@ template <int kBits>
 inline U32 shift_right(U32 a) {
   return {_mm512_srli_epi32(a.v, kBits)};
 }
+template <int kBits>
+inline U32 shift_right_signed(U32 a) {
+  return {_mm512_srai_epi32(a.v, kBits)};
+}
 inline F32 to_f32(U32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline F32 as_f32(U32 a) { return {_mm512_castsi512_ps(a.v)}; }
 inline U32 as_u32(F32 a) { return {_mm512_castps_si512(a.v)}; }

@@ -113,6 +113,10 @@ inline U32 shift_right(U32 a) {
   else
     return {vshrq_n_u32(a.v, kBits)};
 }
+template <int kBits>
+inline U32 shift_right_signed(U32 a) {
+  return {vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_u32(a.v), kBits))};
+}
 inline F32 to_f32(U32 a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v))}; }
 inline F32 as_f32(U32 a) { return {vreinterpretq_f32_u32(a.v)}; }
 inline U32 as_u32(F32 a) { return {vreinterpretq_u32_f32(a.v)}; }

@@ -61,11 +61,13 @@ inline float maximum(F32 a) { return a.v; }
 //   load_u32(p)                    unaligned; p std::byte*
 //   load_u8(p)                     kLanes bytes, widened
 //   shift_left<n> shift_right<n>   by word
+//   shift_right_signed<n>          copies of the highest bit come in
 //   to_f32(a)                      of signed integers
 //   as_f32(a)                      the bits
 //   lookup(a, table)               each byte b, 0..15, becomes table[b]
 //   store_i8(p, v)                 v holds integers in [-127, 127]
 // and in dot_*-inl.h
+//   kDotRowsOfPairs                so many rows of activations and more take two panels side by side
 //   dot_quads<kCount, kMaxCode>(start, quads, x)   start + the sum over i < kCount, b < 4 of byte b of quads[i] times
 //                                  x[4 i + b] (int8_t). Codes are 0..kMaxCode when that is below 128. Eight-bit codes are
 //                                  code - kByteOffset instead: 0 or 128 by what the instructions multiply.
@@ -93,6 +95,10 @@ inline U32 shift_left(U32 a) {
 template <int kBits>
 inline U32 shift_right(U32 a) {
   return {a.v >> kBits};
+}
+template <int kBits>
+inline U32 shift_right_signed(U32 a) {
+  return {static_cast<uint32_t>(static_cast<int32_t>(a.v) >> kBits)};
 }
 inline F32 to_f32(U32 a) { return {static_cast<float>(static_cast<int32_t>(a.v))}; }
 inline F32 as_f32(U32 a) { return {__builtin_bit_cast(float, a.v)}; }
