@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -114,17 +115,13 @@ CommandResult run_cohort(const std::vector<std::string>& arguments, const std::s
 
 Device::Device(const std::vector<std::string>& more_arguments) : folder_(fresh_folder()) {
   Pipe ready(true);
-  std::vector<std::string> arguments = {"serve",
-                                        "--port",
-                                        "0",
-                                        "--data-dir",
-                                        folder_.string(),
-                                        "--mesh-port",
-                                        "0",
-                                        "--namespace",
-                                        folder_.filename().string(),  // no other test's device
-                                        "--ready-fd",
-                                        std::to_string(ready.write_end)};
+  std::vector<std::string> arguments = {
+      "serve",      "--port",         "0",
+      "--data-dir", folder_.string(), "--mesh-port",
+      "0",          "--ready-fd",     std::to_string(ready.write_end)};
+  if (std::ranges::find(more_arguments, "--namespace") == more_arguments.end()) {
+    arguments.insert(arguments.end(), {"--namespace", folder_.filename().string()});
+  }
   arguments.insert(arguments.end(), more_arguments.begin(), more_arguments.end());
   pid_ = spawn(arguments, -1, -1, -1);
   ready.close_write();

@@ -24,6 +24,7 @@ CommandResult run_cohort(const std::vector<std::string>& arguments, const std::s
 
 class Device {
  public:
+  // In a namespace of its own, unless the arguments name one.
   explicit Device(const std::vector<std::string>& more_arguments = {});
   ~Device();
   Device(const Device&) = delete;
