@@ -1,36 +1,26 @@
-#include <poll.h>
-
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "transport/cipher.h"
 #include "transport/verbs/offer.h"
+#include "transport/verbs/queue_pair.h"
 #include "transport/verbs/system.h"
 #include "transport/verbs/verbs.h"
-#include "transport/verbs/verbs_link.h"
+#include "transport/frames/frame_link.h"
+#include "transport/frames/probe.h"
 
 namespace cohort::transport {
 namespace {
-
-using std::chrono::milliseconds;
-using Clock = std::chrono::steady_clock;
-
-constexpr size_t kProbeBytes = 8192;  // at least one packet of the largest size
-constexpr milliseconds kProbeLimit{1000};
-constexpr milliseconds kBetweenProbes{5};
-constexpr int kUnreliableProbes = 8;  // so that some arrive whatever is lost
-constexpr std::string_view kYes = "yes", kNo = "no";
 
 class Opening {
  public:
   Opening(Meeting& meeting, const VerbsOptions& options)
       : meeting_(meeting), options_(options), memory_(static_cast<uint32_t>(options.max_rails)) {}
 
-  Result<VerbsLink::Parts> run();
+  Result<FrameLink::Parts> run();
 
  private:
   Result<void> exchange_offers();
@@ -38,18 +28,13 @@ class Opening {
     return meeting_.dialled() ? matches_of(ours_, theirs_) : matches_of(theirs_, ours_);
   }
   Result<std::unique_ptr<QueuePair>> try_match(const Match& match);
-  Result<std::unique_ptr<QueuePair>> make(const RdmaPort& port, bool reliable);
-  Result<bool> agree(bool yes);
-  bool probe(QueuePair& pair);
-  Result<bool> take_probes(QueuePair& pair);
 
   Meeting& meeting_;
   const VerbsOptions& options_;
   FrameMemory memory_;
   std::vector<RdmaPort> ports_;
   Offer ours_, theirs_;
-  std::vector<std::unique_ptr<QueuePair>> rails_;
-  bool probe_posted_ = false;
+  std::vector<std::unique_ptr<FramePort>> rails_;
   std::string refusals_;
 };
 
@@ -75,7 +60,7 @@ Result<void> Opening::exchange_offers() {
   return {};
 }
 
-Result<VerbsLink::Parts> Opening::run() {
+Result<FrameLink::Parts> Opening::run() {
   COHORT_TRY(Alarm alarm, Alarm::make());
   COHORT_TRY_VOID(exchange_offers());
   if (ours_.ports.empty())
@@ -92,10 +77,12 @@ Result<VerbsLink::Parts> Opening::run() {
     used.push_back(match);
   }
   if (rails_.empty()) return fail(Code::kUnavailable, "{}", refusals_);
-  return VerbsLink::Parts{.memory = std::move(memory_),
+  const bool reliable = rails_.front()->is_reliable();
+  return FrameLink::Parts{.memory = std::move(memory_),
                           .rails = std::move(rails_),
                           .session = meeting_.dialled() ? ours_.session : theirs_.session,
-                          .alarm = std::move(alarm)};
+                          .alarm = std::move(alarm),
+                          .transport = reliable ? "verbs" : "verbs-uc"};
 }
 
 // Null when the two do not reach each other; an error only of the meeting.
@@ -109,82 +96,32 @@ Result<std::unique_ptr<QueuePair>> Opening::try_match(const Match& match) {
   };
   const size_t mine = meeting_.dialled() ? match.dialler : match.dialled;
   const size_t other = meeting_.dialled() ? match.dialled : match.dialler;
-  auto made = make(port, ours_.ports[mine].reliable && theirs_.ports[other].reliable);
+  auto made = QueuePair::make(port, ours_.ports[mine].reliable && theirs_.ports[other].reliable,
+                              memory_.all());
   COHORT_TRY_VOID(meeting_.tell(made ? (*made)->address().encode() : std::string()));
   COHORT_TRY(const std::string answer, meeting_.hear());
   if (!made) return refuse(made.error().message);
   if (answer.empty()) return refuse("the other cannot use its RDMA port");
   COHORT_TRY(const RailAddress peer, RailAddress::decode(answer));
 
-  const Result<void> connected = (*made)->connect(peer);
-  COHORT_TRY(const bool both_connected, agree(connected.has_value()));
+  Result<void> connected = (*made)->connect(peer);
+  const auto rail = static_cast<uint32_t>(rails_.size());
+  if (connected) connected = post_all_slots(**made, memory_, rail);
+  COHORT_TRY(const bool both_connected, agree(meeting_, connected.has_value()));
   if (!connected) return refuse(connected.error().message);
   if (!both_connected) return refuse("the other cannot connect its RDMA port");
-  COHORT_TRY(const bool both_reached, agree(probe(**made)));
+  COHORT_TRY(const bool both_reached, agree(meeting_, frames_cross(**made, memory_, rail)));
   if (!both_reached) return refuse(fmt::format("nothing comes across from {}", port.device));
   return std::move(*made);
-}
-
-Result<std::unique_ptr<QueuePair>> Opening::make(const RdmaPort& port, bool reliable) {
-  COHORT_TRY(auto pair, QueuePair::make(port, reliable, memory_.all()));
-  const auto rail = static_cast<uint32_t>(rails_.size());
-  for (uint32_t slot = 0; slot < kReceiveSlots; ++slot)
-    COHORT_TRY_VOID(pair->receive(slot, memory_.received(rail, slot)));
-  return pair;
-}
-
-// True when both say so.
-Result<bool> Opening::agree(bool yes) {
-  COHORT_TRY_VOID(meeting_.tell(yes ? kYes : kNo));
-  COHORT_TRY(const std::string answer, meeting_.hear());
-  return yes && answer == kYes;
-}
-
-// Has a probe of the other's come? Sends own ones meanwhile, and leaves none of them under way.
-bool Opening::probe(QueuePair& pair) {
-  const std::span<std::byte> frame = memory_.message(0).first(kProbeBytes);
-  std::memset(frame.data(), 0, frame.size());
-  const auto start = Clock::now();
-  bool came = false;
-  probe_posted_ = false;
-  int left = pair.is_reliable() ? 1 : kUnreliableProbes;
-  for (auto next = start; Clock::now() - start < kProbeLimit; ::poll(nullptr, 0, 1)) {
-    if (left > 0 && !probe_posted_ && Clock::now() >= next) {
-      if (!pair.send(0, frame)) return false;
-      probe_posted_ = true;
-      --left;
-      next += kBetweenProbes;
-    }
-    const Result<bool> taken = take_probes(pair);
-    if (!taken) return false;
-    came |= *taken;
-    if (came && left == 0 && !probe_posted_) return true;
-  }
-  return false;
-}
-
-Result<bool> Opening::take_probes(QueuePair& pair) {
-  bool came = false;
-  const auto rail = static_cast<uint32_t>(rails_.size());
-  while (true) {
-    COHORT_TRY(const std::optional<FramePort::Completion> done, pair.poll());
-    if (!done) return came;
-    if (!done->received) {
-      probe_posted_ = false;
-      continue;
-    }
-    came |= done->size == kProbeBytes;
-    COHORT_TRY_VOID(pair.receive(done->id, memory_.received(rail, done->id)));
-  }
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Link>> open_verbs_link(Meeting& meeting, const VerbsOptions& options) {
   COHORT_CHECK(options.max_rails >= 1 && options.max_rails <= kMaxRails);
-  COHORT_TRY(VerbsLink::Parts parts, Opening(meeting, options).run());
+  COHORT_TRY(FrameLink::Parts parts, Opening(meeting, options).run());
   parts.control = meeting.take_link();
-  return std::make_unique<VerbsLink>(std::move(parts));
+  return std::make_unique<FrameLink>(std::move(parts));
 }
 
 Result<std::unique_ptr<Link>> open_verbs_between(Meeting& meeting) {

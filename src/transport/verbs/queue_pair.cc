@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "transport/cipher.h"
-#include "transport/verbs/frame_memory.h"
+#include "transport/frames/frame_memory.h"
 #include "transport/verbs/system.h"
 
 namespace cohort::transport {
@@ -174,8 +174,9 @@ Result<std::optional<FramePort::Completion>> QueuePair::poll() {
                     .size = done.byte_len};
 }
 
-void QueuePair::arm_events() {
+bool QueuePair::arm_events() {
   if (channel_) (void)ibv_req_notify_cq(completions_.get(), 0);
+  return true;
 }
 
 void QueuePair::drain_events() {

@@ -6,7 +6,7 @@
 
 #include "transport/verbs/context.h"
 #include "transport/verbs/device.h"
-#include "transport/verbs/frame_port.h"
+#include "transport/frames/frame_port.h"
 #include "transport/verbs/rail_address.h"
 
 namespace cohort::transport {
@@ -27,13 +27,10 @@ class QueuePair final : public FramePort {
   Result<void> receive(uint32_t id, std::span<std::byte> slot) override;
   Result<std::optional<Completion>> poll() override;
 
-  // To sleep: after arm_events() the next completion makes event_fd() readable, until drain_events(). -1: the device
-  // has no events.
-  int event_fd() const { return channel_ ? channel_->fd : -1; }
-  void arm_events();
-  void drain_events();
-
-  Result<void> check();  // notices a device or a port that went away
+  int event_fd() const override { return channel_ ? channel_->fd : -1; }
+  bool arm_events() override;
+  void drain_events() override;
+  Result<void> check() override;
 
  private:
   QueuePair(const RdmaPort& port, bool reliable) : port_(port), reliable_(reliable) {}

@@ -1,4 +1,4 @@
-#include "transport/verbs/courier.h"
+#include "transport/frames/courier.h"
 
 #include <gtest/gtest.h>
 
@@ -89,6 +89,10 @@ class CablePort final : public FramePort {
     }
     return std::nullopt;
   }
+  int event_fd() const override { return -1; }
+  bool arm_events() override { return true; }
+  void drain_events() override {}
+  Result<void> check() override { return {}; }
 
  private:
   Cable& cable_;

@@ -30,6 +30,14 @@ class FramePort {
   virtual Result<void> receive(uint32_t id, std::span<std::byte> slot) = 0;
 
   virtual Result<std::optional<Completion>> poll() = 0;
+
+  // To sleep: after arm_events() the next completion makes event_fd() readable, until drain_events(). -1: the device has
+  // no events. False: something has happened meanwhile; poll.
+  virtual int event_fd() const = 0;
+  virtual bool arm_events() = 0;
+  virtual void drain_events() = 0;
+
+  virtual Result<void> check() = 0;  // notices a device that went away
 };
 
 }  // namespace cohort::transport

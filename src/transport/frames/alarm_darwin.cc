@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "transport/verbs/alarm.h"
+#include "transport/frames/alarm.h"
 
 namespace cohort::transport {
 namespace {

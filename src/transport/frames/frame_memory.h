@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "transport/verbs/frame.h"
+#include "transport/frames/frame.h"
 
 namespace cohort::transport {
 

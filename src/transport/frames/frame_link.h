@@ -1,5 +1,6 @@
-// The link itself, once its rails are connected (open.cc). Over unreliable rails a caretaker thread looks after the link
-// while its owner is away, so that what was lost is sent again although the owner computes, and silence means death.
+// A link over frame ports, beside the link that connects both ends already and goes on to say who leaves, gives up or
+// dies. Over unreliable ports a caretaker thread looks after the link while its owner is away, so that what was lost is
+// sent again although the owner computes, and silence means death.
 #pragma once
 
 #include <condition_variable>
@@ -11,26 +12,27 @@
 #include <vector>
 
 #include "transport/link.h"
-#include "transport/verbs/alarm.h"
-#include "transport/verbs/courier.h"
-#include "transport/verbs/queue_pair.h"
+#include "transport/frames/alarm.h"
+#include "transport/frames/courier.h"
+#include "transport/frames/frame_port.h"
 
 namespace cohort::transport {
 
-class VerbsLink final : public Link {
+class FrameLink final : public Link {
  public:
   struct Parts {
     std::unique_ptr<Link> control;
     FrameMemory memory;
-    std::vector<std::unique_ptr<QueuePair>> rails;  // every receive slot posted
+    std::vector<std::unique_ptr<FramePort>> rails;  // every receive slot posted
     uint32_t session = 1;
     Alarm alarm;
+    std::string_view transport;  // its name; of static storage
   };
-  explicit VerbsLink(Parts parts);
-  ~VerbsLink() override;
+  explicit FrameLink(Parts parts);
+  ~FrameLink() override;
 
   const std::string& peer() const override { return control_->peer(); }
-  std::string_view transport() const override { return is_reliable() ? "verbs" : "verbs-uc"; }
+  std::string_view transport() const override { return transport_; }
   Result<bool> try_send(const OutMessage& message) override;
   Result<std::optional<InMessage>> try_receive() override;
   void release() override;
@@ -49,7 +51,8 @@ class VerbsLink final : public Link {
   void deliver_rest();
 
   std::unique_ptr<Link> control_;
-  std::vector<QueuePair*> rails_;  // the courier's
+  std::string_view transport_;
+  std::vector<FramePort*> rails_;  // the courier's
   Alarm alarm_;
   int control_fd_ = -1;
 

@@ -1,4 +1,4 @@
-#include "transport/verbs/frame_memory.h"
+#include "transport/frames/frame_memory.h"
 
 #include <unistd.h>
 

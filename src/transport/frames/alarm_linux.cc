@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "transport/verbs/alarm.h"
+#include "transport/frames/alarm.h"
 
 namespace cohort::transport {
 

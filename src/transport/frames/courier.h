@@ -3,7 +3,7 @@
 // A sender keeps each message in its slot of registered memory until the peer has taken it, and runs at most kWindow
 // messages ahead, so a reliable port never lacks a receive slot for one. Over an unreliable port it sends again what the
 // peer reports missing, or does not report at all for a few round trips; and fails when the peer has been silent for
-// kSilenceLimit, which is longer than any peer that lives keeps silent (VerbsLink polls for an owner who is away).
+// kSilenceLimit, which is longer than any peer that lives keeps silent (FrameLink polls for an owner who is away).
 // Reports ride on messages; when none go, a note of their own carries them.
 //
 // Message s travels on rail s % rails. One thread at a time. Pure but for its ports: the time is an argument.
@@ -18,8 +18,8 @@
 
 #include "base/result.h"
 #include "transport/link.h"
-#include "transport/verbs/frame_memory.h"
-#include "transport/verbs/frame_port.h"
+#include "transport/frames/frame_memory.h"
+#include "transport/frames/frame_port.h"
 
 namespace cohort::transport {
 

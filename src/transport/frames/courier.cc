@@ -1,4 +1,4 @@
-#include "transport/verbs/courier.h"
+#include "transport/frames/courier.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "transport/verbs/verbs_link.h"
+#include "transport/frames/frame_link.h"
 
 #include <poll.h>
 
@@ -16,38 +16,33 @@ constexpr milliseconds kIdle{100};             // between the caretaker's looks 
 constexpr milliseconds kLongestFarewell{300};  // for what was sent last to arrive
 constexpr std::chrono::microseconds kBetweenLooks{500};  // asleep, where a device has no events
 
-std::vector<QueuePair*> borrowed(const std::vector<std::unique_ptr<QueuePair>>& rails) {
-  std::vector<QueuePair*> borrows;
+std::vector<FramePort*> borrowed(const std::vector<std::unique_ptr<FramePort>>& rails) {
+  std::vector<FramePort*> borrows;
   for (const auto& rail : rails) borrows.push_back(rail.get());
   return borrows;
 }
 
-std::vector<std::unique_ptr<FramePort>> as_ports(std::vector<std::unique_ptr<QueuePair>> rails) {
-  std::vector<std::unique_ptr<FramePort>> ports;
-  for (auto& rail : rails) ports.push_back(std::move(rail));
-  return ports;
-}
-
 }  // namespace
 
-VerbsLink::VerbsLink(Parts parts)
+FrameLink::FrameLink(Parts parts)
     : control_(std::move(parts.control)),
+      transport_(parts.transport),
       rails_(borrowed(parts.rails)),
       alarm_(std::move(parts.alarm)),
-      courier_(std::move(parts.memory), as_ports(std::move(parts.rails)),
+      courier_(std::move(parts.memory), std::move(parts.rails),
                {.session = parts.session, .peer = control_->peer(), .now = Clock::now()}) {
   if (const std::optional<pollfd> control = control_->arm({.receive = true})) {
     control_fd_ = control->fd;
     if (control_fd_ >= 0) (void)alarm_.watch(control_fd_);
   }
   control_->disarm();
-  for (const QueuePair* rail : rails_) {
+  for (const FramePort* rail : rails_) {
     if (rail->event_fd() >= 0) (void)alarm_.watch(rail->event_fd());
   }
   if (!is_reliable()) caretaker_ = std::thread([this] { take_care(); });
 }
 
-VerbsLink::~VerbsLink() {
+FrameLink::~FrameLink() {
   deliver_rest();
   {
     const std::lock_guard lock(mutex_);
@@ -58,7 +53,7 @@ VerbsLink::~VerbsLink() {
 }
 
 // The queue pairs end with this link: what is under way is to arrive before the control link says that we leave.
-void VerbsLink::deliver_rest() {
+void FrameLink::deliver_rest() {
   const auto end = Clock::now() + kLongestFarewell;
   while (Clock::now() < end) {
     {
@@ -73,7 +68,7 @@ void VerbsLink::deliver_rest() {
   if (!failure_) (void)courier_.tell();
 }
 
-tl::unexpected<Error> VerbsLink::broken(Error error) {
+tl::unexpected<Error> FrameLink::broken(Error error) {
   const bool named = error.message.starts_with(peer());
   if (!failure_) {
     failure_ =
@@ -82,7 +77,7 @@ tl::unexpected<Error> VerbsLink::broken(Error error) {
   return tl::unexpected(*failure_);
 }
 
-Result<bool> VerbsLink::try_send(const OutMessage& message) {
+Result<bool> FrameLink::try_send(const OutMessage& message) {
   const std::lock_guard lock(mutex_);
   if (failure_) return tl::unexpected(*failure_);
   ++calls_;
@@ -90,7 +85,7 @@ Result<bool> VerbsLink::try_send(const OutMessage& message) {
   return sent ? sent : broken(std::move(sent).error());
 }
 
-Result<std::optional<InMessage>> VerbsLink::try_receive() {
+Result<std::optional<InMessage>> FrameLink::try_receive() {
   const std::lock_guard lock(mutex_);
   if (failure_) return tl::unexpected(*failure_);
   ++calls_;
@@ -100,7 +95,7 @@ Result<std::optional<InMessage>> VerbsLink::try_receive() {
   return message;
 }
 
-void VerbsLink::release() {
+void FrameLink::release() {
   const std::lock_guard lock(mutex_);
   if (failure_) return;
   if (auto released = courier_.release(Clock::now()); !released)
@@ -108,7 +103,7 @@ void VerbsLink::release() {
 }
 
 // The control link carries nothing while both live; its end in good order is remembered, any other is an error.
-Result<void> VerbsLink::check_control() {
+Result<void> FrameLink::check_control() {
   if (left_) return {};
   COHORT_TRY_VOID(control_->check());
   auto message = control_->try_receive();
@@ -120,12 +115,12 @@ Result<void> VerbsLink::check_control() {
   return {};
 }
 
-Result<void> VerbsLink::check() {
+Result<void> FrameLink::check() {
   const std::lock_guard lock(mutex_);
   if (failure_) return tl::unexpected(*failure_);
   ++calls_;
   Result<void> alive = check_control();
-  for (QueuePair* rail : rails_) {
+  for (FramePort* rail : rails_) {
     if (alive) alive = rail->check();
   }
   if (alive) alive = courier_.work(Clock::now());
@@ -134,13 +129,14 @@ Result<void> VerbsLink::check() {
   return alive ? alive : broken(std::move(alive).error());
 }
 
-std::optional<pollfd> VerbsLink::arm(Interest interest) {
+std::optional<pollfd> FrameLink::arm(Interest interest) {
   const std::lock_guard lock(mutex_);
   if (failure_) return std::nullopt;
-  for (QueuePair* rail : rails_) rail->arm_events();
+  bool ready = false;
+  for (FramePort* rail : rails_) ready |= !rail->arm_events();
   // What completed before the events were armed rings no bell.
   const auto now = Clock::now();
-  if (!courier_.work(now) || (!is_reliable() && !courier_.tell())) return std::nullopt;
+  if (!courier_.work(now) || ready || (!is_reliable() && !courier_.tell())) return std::nullopt;
   if ((interest.receive && courier_.has_message()) || (interest.send && courier_.has_room()))
     return std::nullopt;
   std::optional<Courier::Time> alarm = courier_.alarm();
@@ -152,20 +148,20 @@ std::optional<pollfd> VerbsLink::arm(Interest interest) {
   return pollfd{.fd = alarm_.fd(), .events = POLLIN, .revents = 0};
 }
 
-void VerbsLink::disarm() {
+void FrameLink::disarm() {
   const std::lock_guard lock(mutex_);
   alarm_.silence();
-  for (QueuePair* rail : rails_) rail->drain_events();
+  for (FramePort* rail : rails_) rail->drain_events();
 }
 
-void VerbsLink::abort(std::string_view reason) {
+void FrameLink::abort(std::string_view reason) {
   const std::lock_guard lock(mutex_);
   control_->abort(reason);
   if (!failure_)
     failure_ = Error{Code::kUnavailable, fmt::format("{}: this side gave up: {}", peer(), reason)};
 }
 
-void VerbsLink::take_care() {
+void FrameLink::take_care() {
   std::unique_lock lock(mutex_);
   uint64_t seen = 0;
   while (!closing_) {
