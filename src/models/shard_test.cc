@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backend/testing/backends.h"
 #include "base/json.h"
 #include "formats/checkpoint.h"
 #include "models/golden.h"
@@ -12,7 +13,7 @@ namespace cohort::models {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::exact_backend;
+using backend::testing::TestBackend;
 using testing::make_kv;
 using testing::TensorGroup;
 
@@ -31,20 +32,33 @@ struct TensorCase {
   friend void PrintTo(const TensorCase& test, std::ostream* out) { *out << test.name(); }
 };
 
-class TensorParallel : public ::testing::TestWithParam<TensorCase> {};
-
-TEST_P(TensorParallel, GivesTheLogitsOfOne) {
-  const fs::path folder = kFixtures / GetParam().fixture;
+void expect_golden(const TensorCase& test, const std::vector<testing::MakeBackend>& backends) {
+  const fs::path folder = kFixtures / test.fixture;
   const auto golden = read_golden(folder);
   ASSERT_TRUE(golden) << golden.error().message;
   const auto checkpoint = formats::Checkpoint::open(folder);
   ASSERT_TRUE(checkpoint) << checkpoint.error().message;
-  const auto group = TensorGroup::load(*checkpoint, GetParam().fractions, golden->pages());
+  const auto group = TensorGroup::load(*checkpoint, test.fractions, golden->pages(), backends);
   ASSERT_TRUE(group) << group.error().message;
   const auto report =
       compare_with_golden(*golden, (*group)->target(), {.chunk = 11, .reuse_prefix = true});
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+}
+
+class TensorParallel : public ::testing::TestWithParam<TensorCase> {};
+
+TEST_P(TensorParallel, GivesTheLogitsOfOne) { expect_golden(GetParam(), {testing::exact_backend}); }
+
+// Every backend with itself and with the CPU's, on either rank.
+TEST_P(TensorParallel, GivesTheLogitsOfOneWhateverEachRankComputesOn) {
+  for (const TestBackend& other : backend::testing::exact_backends()) {
+    if (other.name == "cpu") continue;
+    SCOPED_TRACE(other.name);
+    if (other.name != "lazy") expect_golden(GetParam(), {other.make});
+    expect_golden(GetParam(), {other.make, testing::exact_backend});
+    expect_golden(GetParam(), {testing::exact_backend, other.make});
+  }
 }
 
 const std::vector<double> kHalves = {0.5, 0.5};
@@ -70,14 +84,14 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return test.param.name(); });
 
 // Stages run one after the other, the residual stream handed on as numbers.
-class Pipeline : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(Pipeline, GivesTheLogitsOfOne) {
-  const fs::path folder = kFixtures / GetParam();
+void expect_golden(const std::string& fixture, const TestBackend& first,
+                   const TestBackend& second) {
+  SCOPED_TRACE(first.name + " then " + second.name);
+  const fs::path folder = kFixtures / fixture;
   const auto golden = read_golden(folder);
   const auto checkpoint = formats::Checkpoint::open(folder);
   ASSERT_TRUE(golden && checkpoint);
-  const auto front_backend = exact_backend(), back_backend = exact_backend();
+  const auto front_backend = first.make(), back_backend = second.make();
   const auto front = make_model(*checkpoint, {.first_layer = 0, .last_layer = 1}, *front_backend);
   const auto back = make_model(*checkpoint, {.first_layer = 1}, *back_backend);
   ASSERT_TRUE(front) << front.error().message;
@@ -106,6 +120,15 @@ TEST_P(Pipeline, GivesTheLogitsOfOne) {
   const auto report = compare_with_golden(*golden, target, {.chunk = 7, .reuse_prefix = true});
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_TRUE(report->pass) << dump_json(to_json(*report));
+}
+
+class Pipeline : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Pipeline, GivesTheLogitsOfOneWhateverEachStageComputesOn) {
+  for (const TestBackend& first : backend::testing::exact_backends()) {
+    for (const TestBackend& second : backend::testing::exact_backends())
+      expect_golden(GetParam(), first, second);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Pipeline,

@@ -72,6 +72,12 @@ double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
 
 }  // namespace
 
+double measure_read_bytes_per_s(int threads) {
+  WorkerPool pool(std::max(threads, 1));
+  const Result<Pages> buffer = make_buffer();
+  return buffer ? read_limit(kernels::best_kernels().probe, *buffer, pool) : 0;
+}
+
 MachineLimits measure_machine_limits(int threads, const std::string& kernels) {
   const kernels::Kernels* table = kernels.empty() ? nullptr : kernels::find_kernels(kernels);
   if (table == nullptr) table = &kernels::best_kernels();

@@ -17,4 +17,7 @@ struct MachineLimits {
 // Takes a second or two: the best of several passes over a buffer far larger than any cache. `kernels` as in CpuOptions.
 MachineLimits measure_machine_limits(int threads, const std::string& kernels = "");
 
+// Of them, what memory gives to so many threads.
+double measure_read_bytes_per_s(int threads);
+
 }  // namespace cohort::backend

@@ -5,9 +5,9 @@
 #include <numeric>
 #include <utility>
 
+#include "backend/cpu/collectives.h"
 #include "backend/cpu/memory.h"
 #include "backend/mlx/columns.h"
-#include "backend/mlx/exchange.h"
 #include "backend/mlx/kv_cache.h"
 #include "backend/mlx/mixture.h"
 #include "backend/mlx/rope.h"
@@ -284,26 +284,33 @@ class MlxBackend final : public Backend {
 
   // ---- between ranks: in float32, whatever activations are, since others may compute otherwise ----
 
-  void set_group(transport::Group* group) override { exchanges_.set_group(group); }
+  void set_group(transport::Group* group) override { collectives_.set_group(group); }
 
   void all_sum(Tensor& x) override {
-    if (exchanges_.alone()) return;
+    if (collectives_.alone()) return;
     change(x, [&](const mx::array& old) {
-      return narrowed(exchanges_.all_sum(mx::astype(old, mx::float32)));
+      mx::array sums = on_host(old);
+      // Others may still read what is not ours alone.
+      if (!sums.is_donatable()) sums = on_host(mx::copy(sums));
+      collectives_.all_sum(rows_in(sums));
+      return narrowed(sums);
     });
   }
 
   Tensor all_gather(Tensor x, std::span<const int32_t> columns) override {
-    if (exchanges_.alone()) return x;
+    if (collectives_.alone()) return x;
     const int32_t total = std::accumulate(columns.begin(), columns.end(), 0);
-    return record(x.rows, total,
-                  [&] { return exchanges_.all_gather(mx::astype(take(x), mx::float32), columns); });
+    return record(x.rows, total, [&] {
+      mx::array part = on_host(take(x)), all = on_host(mx::zeros({x.rows, total}, mx::float32));
+      collectives_.all_gather(rows_in(part), columns, rows_in(all));
+      return all;
+    });
   }
 
  private:
   struct Slot {
     Columns columns;
-    std::optional<Routes> routes;
+    std::optional<mlx_parts::Routes> routes;
   };
 
   int32_t plan_rows() const { return static_cast<int32_t>(positions_.size()); }
@@ -331,6 +338,19 @@ class MlxBackend final : public Backend {
     return Matrix{static_cast<int32_t>(matrices_.size()) - 1, kept.rows, kept.columns};
   }
 
+  // Evaluated, in float32, row after row in memory that we can reach.
+  static mx::array on_host(const mx::array& x) {
+    mx::array values = mx::contiguous(mx::astype(x, mx::float32));
+    mx::eval(values);
+    return values;
+  }
+  static Rows rows_in(mx::array& values) {
+    return {.data = values.data<float>(),
+            .stride = values.shape(1),
+            .rows = values.shape(0),
+            .columns = values.shape(1)};
+  }
+
   // Builds a part of the graph. After the first error nothing is built any more: read() and finish() return it.
   template <class Build>
   void attempt(Build&& build) {
@@ -350,17 +370,16 @@ class MlxBackend final : public Backend {
   }
   mx::array take(Tensor x) const { return slots_[x.id].columns.take(x.first_column, x.columns); }
 
-  // The step's one evaluation: of `result`, of what the cache is to hold and of what others wait for.
+  // The step's one evaluation: of `result`, and of what the cache is to hold.
   Result<void> evaluate(const std::optional<mx::array>& result) {
     attempt([&] {
       std::vector<mx::array> outputs;
       if (result) outputs.push_back(*result);
       kv_.append_to(outputs);
-      exchanges_.append_to(outputs);
       mx::eval(std::move(outputs));
     });
     if (error_) return tl::unexpected(*error_);
-    return exchanges_.status();
+    return collectives_.status();
   }
 
   const MlxDevice device_;
@@ -382,7 +401,7 @@ class MlxBackend final : public Backend {
   std::optional<StepSlots> step_slots_;
   const StepPlan* plan_ = nullptr;
   std::vector<int32_t> positions_;  // a row
-  Exchanges exchanges_;
+  Collectives collectives_;
   std::optional<Error> error_;
 };
 

@@ -1,9 +1,10 @@
 // The compute seam on Apple GPUs, through MLX's C++ interface (mlx_backend.cc and its neighbours where MLX was found when
 // cohort was built, no_mlx.cc elsewhere). On other machines MLX computes on its CPU kernels: right, and slow.
 //
-// A step is one lazy graph, built by the ops and evaluated once by read() or finish(). What ranks of a group exchange are
-// nodes of that graph. MLX's streams belong to threads, so a backend is used on the thread that made it, as
-// backend/backend.h says.
+// A step is one lazy graph, built by the ops and evaluated once by read() or finish(). In a tensor group the graph is cut
+// where ranks exchange: nothing on the GPU ever waits for another device, which would end in the GPU's own time-out when
+// that device is slow or gone. The values are exchanged where they lie, in unified memory.
+// MLX's streams belong to threads, so a backend is used on the thread that made it, as backend/backend.h says.
 #pragma once
 
 #include <cstdint>
