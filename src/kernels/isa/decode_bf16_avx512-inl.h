@@ -1,5 +1,6 @@
-// Decode of weights that eight bits do not hold, bf16 and fp8 E4M3, by dot products of bf16 pairs. Summed in several chains,
-// so that one panel at a time keeps the multipliers busy and memory is read as one stream. Needs AVX-512 BF16 and VBMI.
+// Decode of weights that eight bits do not hold, bf16, f16 (rounded to bf16, as in a prefill) and fp8 E4M3, by dot products
+// of bf16 pairs. Summed in several chains, so that one panel at a time keeps the multipliers busy and memory is read as one
+// stream. Needs AVX-512 BF16 and VBMI.
 
 inline void round_activation(const float* x, int64_t columns, int64_t stride, Bf16Group* out) {
   for (int64_t k = 0; k < columns; k += kActivationGroup, out += stride) {
@@ -33,24 +34,27 @@ struct ChainSums {
   F32 total(int r) const { return at[0][r] + at[1][r]; }
 };
 
-// ---- bf16 ----
+// ---- bf16 and f16 ----
 
-template <int kRows>
-inline void decode_bf16_unit(const std::byte* unit, int pairs, const Bf16Group* x,
-                             ChainSums<kRows>& sums) {
-  COHORT_UNROLL for (int pair = 0; pair < pairs; ++pair) {
-    sums.add(pair % 2, load_line(unit + pair * kLineBytes, 0).v, x, pair);
-  }
+// A line holds two columns, of bf16 row by row and of f16 one after the other.
+template <CodeKind kKind>
+inline __m512i load_pairs(const std::byte* line) {
+  if constexpr (kKind == CodeKind::kBF16) return load_line(line, 0).v;
+  prefetch(line);
+  const auto* values = reinterpret_cast<const uint16_t*>(line);
+  return bf16_pairs(load_f16(values), load_f16(values + kPanelRows));
 }
 
-template <int kRows>
-inline void decode_bf16_panel(const std::byte* panel, const PanelLayout& layout,
-                              const Bf16Group* x, Totals<kRows>& totals) {
-  constexpr int kPairs = kUnitColumns / 2;
+template <CodeKind kKind, int kRows>
+inline void decode_plain_panel(const std::byte* panel, const PanelLayout& layout,
+                               const Bf16Group* x, Totals<kRows>& totals) {
   ChainSums<kRows> sums;
   sums.clear();
-  for (int64_t unit = 0; unit < layout.units; ++unit, panel += layout.unit_bytes, x += kRows)
-    decode_bf16_unit<kRows>(panel, kPairs, x, sums);
+  for (int64_t unit = 0; unit < layout.units; ++unit, panel += layout.unit_bytes, x += kRows) {
+    COHORT_UNROLL for (int pair = 0; pair < kUnitColumns / 2; ++pair) {
+      sums.add(pair % 2, load_pairs<kKind>(panel + pair * kLineBytes), x, pair);
+    }
+  }
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[0][0][r] = sums.total(r);
 }
 
@@ -156,10 +160,12 @@ void decode_bf16_rows(const PackedMatrix& w, Range panels, const Bf16Rows& x, co
     const std::byte* at = w.panels + panel * layout.panel_bytes;
     Totals<kRows> totals;
     clear(totals);
-    if (w.format.codes == CodeKind::kE4M3) {
-      decode_e4m3_panel<kRows>(at, layout, x.data, totals);
-    } else {
-      decode_bf16_panel<kRows>(at, layout, x.data, totals);
+    switch (w.format.codes) {
+      case CodeKind::kE4M3: decode_e4m3_panel<kRows>(at, layout, x.data, totals); break;
+      case CodeKind::kF16:
+        decode_plain_panel<CodeKind::kF16, kRows>(at, layout, x.data, totals);
+        break;
+      default: decode_plain_panel<CodeKind::kBF16, kRows>(at, layout, x.data, totals); break;
     }
     store_totals(totals, w, panel, x.rows, y);
   }
@@ -173,7 +179,8 @@ inline void decode_bf16(const PackedMatrix& w, Range panels, const Bf16Rows& x, 
 }
 
 constexpr bool has_decode_bf16(const PackedFormat& format) {
-  return format.codes == CodeKind::kBF16 || format.codes == CodeKind::kE4M3;
+  return format.codes == CodeKind::kBF16 || format.codes == CodeKind::kF16 ||
+         format.codes == CodeKind::kE4M3;
 }
 
 inline constexpr MatmulKernels with_decode_bf16(MatmulKernels kernels) {
