@@ -817,6 +817,34 @@ TEST(ExoState, RunnersTellHowFarTheyAreAndDeadDevicesAreLeftOut) {
   EXPECT_EQ(failed["RunnerFailed"]["errorMessage"], "out of memory");
 }
 
+TEST(ExoState, FillsInNetworksPortsDownloadsAndTasks) {
+  ExoFacts facts;
+  facts.plan.instances = {{.id = "i", .epoch = 1}};
+  facts.instances = {{.id = "i", .model = "m", .state = "loading"}};
+  facts.instances[0].members = {{"a", "one", 0, 0, 2, 1}, {"b", "two", 1, 2, 4, 1}};
+  facts.instances[0].shard = {.instance = "i", .state = "ready", .weight_bytes = 7, .running = 2};
+  facts.devices.resize(2);
+  facts.devices[0].facts.id = "a";
+  facts.devices[1].facts.id = "b";
+  facts.devices[1].facts.mesh_port = 7001;
+  facts.devices[0].facts.addresses = {{"eth0", "ethernet", "10.0.0.1"}};
+  facts.devices[0].facts.links = {{.peer = "b", .address = "10.0.0.2"}};
+  facts.devices[1].facts.shards = {{.instance = "i", .epoch = 1, .rank = 1, .state = "loading"}};
+  const Json state = exo_state(facts);
+  EXPECT_EQ(state["nodeNetwork"]["a"]["interfaces"][0]["ipAddress"], "10.0.0.1");
+  const Json sink = state["topology"]["connections"]["a"]["b"][0]["sinkMultiaddr"];
+  EXPECT_EQ(sink["address"], "/ip4/10.0.0.2/tcp/7001");
+  EXPECT_EQ(state["downloads"]["a"][0]["DownloadCompleted"]["total"]["inBytes"], 7);
+  EXPECT_EQ(state["downloads"]["b"][0]["DownloadPending"]["nodeId"], "b");
+  int generations = 0, loads = 0;
+  for (const auto& [id, task] : state["tasks"].items()) {
+    generations += task.contains("TextGeneration") ? 1 : 0;
+    loads += task.contains("LoadModel") ? 1 : 0;
+  }
+  EXPECT_EQ(generations, 2);
+  EXPECT_EQ(loads, 1);
+}
+
 TEST(ExoState, IdsAreUuidsThatStayTheSameAndDiffer) {
   EXPECT_EQ(exo_runner_id("i", 0), exo_runner_id("i", 0));
   EXPECT_NE(exo_runner_id("i", 0), exo_runner_id("i", 1));

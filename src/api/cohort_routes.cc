@@ -110,7 +110,9 @@ Json device_json(const node::DeviceStatus& device) {
       {"disk_available_bytes", facts.disk_available_bytes},
       {"temperature_c", rate_or_null(facts.temperature_c)},
       {"battery_percent", facts.battery_percent < 0 ? Json(nullptr) : Json(facts.battery_percent)},
-      {"daemon_rss_bytes", facts.daemon_rss_bytes}};
+      {"daemon_rss_bytes", facts.daemon_rss_bytes},
+      {"mesh_port", facts.mesh_port},
+      {"clock_unix_ms", facts.clock_unix_ms}};
   for (const cluster::LinkDocument& link : facts.links) out["links"].push_back(link_json(link));
   return out;
 }
@@ -132,9 +134,9 @@ Json placement_json(const cluster::Placement& placement, const cluster::Topology
   return Json{
       {"sharding", placement.sharding},
       {"members", std::move(members)},
+      {"links", pairs_json(node::pairs_of(plan, {}))},
       {"memory_bytes_by_device", std::move(memory)},
       {"predicted_ttft_ms", rate_or_null(prediction.time_to_first_token_s * 1e3)},
-      {"links", pairs_json(node::pairs_of(plan, {}))},
       {"predicted_decode_tokens_per_s", rate_or_null(prediction.decode_tokens_per_s)},
       {"predicted_throughput_tokens_per_s", rate_or_null(prediction.throughput_tokens_per_s)},
       {"weights_ms", prediction.weights_s * 1e3},
@@ -158,6 +160,19 @@ net::Task<void> list_instances(node::Node& node, net::ResponseWriter& writer) {
 net::Task<void> list_devices(node::Node& node, net::ResponseWriter& writer) {
   Json reply = Json::array();
   for (const auto& device : node.devices()) reply.push_back(device_json(device));
+  co_await send(writer, std::move(reply));
+}
+
+net::Task<void> list_refused(node::Node& node, net::ResponseWriter& writer) {
+  Json reply = Json::array();
+  for (const node::RefusedPeer& peer : node.refused_peers()) {
+    reply.push_back({{"address", peer.address},
+                     {"why", peer.why},
+                     {"remedy", text_or_null(peer.remedy)},
+                     {"first_unix_ms", peer.first_unix_ms},
+                     {"last_unix_ms", peer.last_unix_ms},
+                     {"times", peer.times}});
+  }
   co_await send(writer, std::move(reply));
 }
 
@@ -240,6 +255,10 @@ void add_cohort_routes(Router& router, node::Node& node) {
   router.add("GET", "/cohort/devices",
              [&node](net::HttpRequest, std::string, net::ResponseWriter& writer) {
                return list_devices(node, writer);
+             });
+  router.add("GET", "/cohort/refused",
+             [&node](net::HttpRequest, std::string, net::ResponseWriter& writer) {
+               return list_refused(node, writer);
              });
   router.add("POST", "/cohort/plan",
              [&node](net::HttpRequest request, std::string, net::ResponseWriter& writer) {

@@ -11,9 +11,6 @@
 namespace cohort::api {
 namespace {
 
-constexpr uint16_t kLinkPort =
-    52416;  // what devices listen on for each other unless told otherwise
-
 Json tagged(const char* name, Json body) {
   Json out = Json::object();
   out[name] = std::move(body);
@@ -59,15 +56,23 @@ const cluster::DeviceDocument* find_device(const std::vector<node::DeviceStatus>
   return nullptr;
 }
 
+// Where devices listen for each other; 0: it is not known (any more).
+uint16_t port_of(const std::vector<node::DeviceStatus>& devices, const std::string& id) {
+  const cluster::DeviceDocument* device = find_device(devices, id);
+  return device == nullptr ? 0 : device->mesh_port;
+}
+
 // Where a member reaches each of the others, by rank; those it has no link to are left out.
-Json hosts_json(const node::InstanceStatus& instance, const cluster::DeviceDocument& from) {
+Json hosts_json(const node::InstanceStatus& instance, const cluster::DeviceDocument& from,
+                const std::vector<node::DeviceStatus>& devices) {
   Json hosts = Json::array();
   for (const node::MemberStatus& member : instance.members) {
     const cluster::LinkDocument* link = from.link(member.device);
+    const uint16_t port = port_of(devices, member.device);
     if (member.device == from.id) {
-      hosts.push_back({{"ip", "0.0.0.0"}, {"port", kLinkPort}});
+      hosts.push_back({{"ip", "0.0.0.0"}, {"port", port}});
     } else if (link != nullptr) {
-      hosts.push_back({{"ip", link->address}, {"port", kLinkPort}});
+      hosts.push_back({{"ip", link->address}, {"port", port}});
     }
   }
   return hosts;
@@ -90,24 +95,83 @@ Json runner_json(const node::InstanceStatus& instance, const cluster::ShardDocum
   return tagged("RunnerReady", {{"prefillServerPort", nullptr}});
 }
 
-void add_runners(const ExoFacts& facts, const node::InstanceStatus& instance, Json& runners) {
+// What is known of a member's runner; null: nothing yet.
+const cluster::ShardDocument* shard_of(const ExoFacts& facts, const node::InstanceStatus& instance,
+                                       const node::MemberStatus& member) {
+  if (member.rank == 0 && !instance.shard.instance.empty()) return &instance.shard;
   const cluster::InstancePlan* plan = facts.plan.find(instance.id);
+  const cluster::DeviceDocument* device = find_device(facts.devices, member.device);
+  if (device == nullptr || plan == nullptr) return nullptr;
+  return device->shard(instance.id, plan->epoch);
+}
+
+void add_runners(const ExoFacts& facts, const node::InstanceStatus& instance, Json& runners) {
   for (const node::MemberStatus& member : instance.members) {
-    const cluster::DeviceDocument* device = find_device(facts.devices, member.device);
-    const cluster::ShardDocument* shard =
-        device == nullptr || plan == nullptr ? nullptr : device->shard(instance.id, plan->epoch);
-    if (member.rank == 0 && !instance.shard.instance.empty()) shard = &instance.shard;
-    runners[exo_runner_id(instance.id, member.rank)] = runner_json(instance, shard);
+    runners[exo_runner_id(instance.id, member.rank)] =
+        runner_json(instance, shard_of(facts, instance, member));
   }
 }
 
-Json connection_json(const cluster::LinkDocument& link) {
+// A member's part of the model's files: there once its runner loads.
+Json download_json(const node::InstanceStatus& instance, const node::MemberStatus& member,
+                   const cluster::ShardDocument* shard, const Json& card) {
+  Json body{{"nodeId", member.device},
+            {"shardMetadata", shard_json(instance, member, card)},
+            {"modelDirectory", ""}};
+  if (shard != nullptr && shard->state == "failed") {
+    body["errorMessage"] = shard->reason;
+    return tagged("DownloadFailed", std::move(body));
+  }
+  body["total"] = bytes_json(shard == nullptr ? 0 : shard->weight_bytes);
+  if (shard != nullptr && (shard->state != "loading" || shard->total_layers > 0)) {
+    body["readOnly"] = false;
+    return tagged("DownloadCompleted", std::move(body));
+  }
+  body["downloaded"] = bytes_json(0);
+  return tagged("DownloadPending", std::move(body));
+}
+
+void add_downloads(const ExoFacts& facts, const node::InstanceStatus& instance, Json& downloads) {
+  const cluster::InstancePlan* plan = facts.plan.find(instance.id);
+  const Json card = exo_card(instance.model, plan == nullptr ? cluster::ModelCost{} : plan->cost);
+  for (const node::MemberStatus& member : instance.members) {
+    Json& list = downloads[member.device];
+    if (list.is_null()) list = Json::array();
+    list.push_back(download_json(instance, member, shard_of(facts, instance, member), card));
+  }
+}
+
+// One for each shard that loads and each request that runs; what is asked and answered is nobody's business.
+void add_tasks(const ExoFacts& facts, const node::InstanceStatus& instance, Json& tasks) {
+  const auto add = [&](const char* kind, const std::string& what, Json more) {
+    const std::string id = exo_id("task/" + instance.id + "/" + what);
+    more["taskId"] = id;
+    more["taskStatus"] = "Running";
+    more["instanceId"] = instance.id;
+    tasks[id] = tagged(kind, std::move(more));
+  };
+  for (const node::MemberStatus& member : instance.members) {
+    const cluster::ShardDocument* shard = shard_of(facts, instance, member);
+    if (shard == nullptr || shard->state != "loading") continue;
+    add("LoadModel", fmt::format("load/{}", member.rank), Json::object());
+  }
+  for (int32_t i = 0; i < instance.shard.running; ++i) {
+    const std::string what = fmt::format("generation/{}", i);
+    add("TextGeneration", what,
+        {{"commandId", exo_id("command/" + instance.id + "/" + what)},
+         {"taskParams", {{"model", instance.model}}},
+         {"errorType", nullptr},
+         {"errorMessage", nullptr}});
+  }
+}
+
+Json connection_json(const cluster::LinkDocument& link, uint16_t port) {
   const char* kind = link.address.find(':') == std::string::npos ? "ip4" : "ip6";
   return {{"sinkMultiaddr",
-           {{"address", fmt::format("/{}/{}/tcp/{}", kind, link.address, kLinkPort)},
+           {{"address", fmt::format("/{}/{}/tcp/{}", kind, link.address, port)},
             {"address_type", kind},
             {"ip_address", link.address},
-            {"port", kLinkPort}}}};
+            {"port", port}}}};
 }
 
 Json topology_json(const std::vector<node::DeviceStatus>& devices) {
@@ -117,7 +181,7 @@ Json topology_json(const std::vector<node::DeviceStatus>& devices) {
     nodes.push_back(device.facts.id);
     Json& sinks = connections[device.facts.id] = Json::object();
     for (const cluster::LinkDocument& link : device.facts.links)
-      sinks[link.peer] = Json::array({connection_json(link)});
+      sinks[link.peer] = Json::array({connection_json(link, port_of(devices, link.peer))});
   }
   return {{"nodes", std::move(nodes)}, {"connections", std::move(connections)}};
 }
@@ -127,6 +191,16 @@ Json memory_json(const cluster::DeviceDocument& device) {
           {"ramAvailable", bytes_json(device.memory_available_bytes)},
           {"swapTotal", bytes_json(0)},
           {"swapAvailable", bytes_json(0)}};
+}
+
+Json network_json(const cluster::DeviceDocument& device) {
+  Json interfaces = Json::array();
+  for (const cluster::AddressDocument& own : device.addresses) {
+    interfaces.push_back({{"name", own.interface},
+                          {"ipAddress", own.address},
+                          {"interfaceType", own.kind == "other" ? "unknown" : own.kind}});
+  }
+  return {{"interfaces", std::move(interfaces)}};
 }
 
 Json backends_json(const cluster::DeviceDocument& device) {
@@ -152,6 +226,7 @@ void add_device(const cluster::DeviceDocument& device, int64_t now_unix_ms, Json
                              {"sysPower", 0.0},
                              {"pcpuUsage", 0.0},
                              {"ecpuUsage", 0.0}};
+  state["nodeNetwork"][id] = network_json(device);
   state["nodeBackends"][id] = backends_json(device);
 }
 
@@ -221,13 +296,15 @@ Json exo_card(const std::string& model, const cluster::ModelCost& cost) {
 Json exo_instance(const node::InstanceStatus& instance, const cluster::ModelCost& cost,
                   const std::vector<node::DeviceStatus>& devices) {
   const Json card = exo_card(instance.model, cost);
+  const uint16_t own_port =
+      instance.members.empty() ? 0 : port_of(devices, instance.members.front().device);
   Json shards = Json::object(), runners = Json::object(), hosts = Json::object();
   for (const node::MemberStatus& member : instance.members) {
     const std::string runner = exo_runner_id(instance.id, member.rank);
     shards[runner] = shard_json(instance, member, card);
     runners[member.device] = runner;
     const cluster::DeviceDocument* device = find_device(devices, member.device);
-    if (device != nullptr) hosts[member.device] = hosts_json(instance, *device);
+    if (device != nullptr) hosts[member.device] = hosts_json(instance, *device, devices);
   }
   return tagged("MlxRingInstance", {{"instanceId", instance.id},
                                     {"shardAssignments",
@@ -235,7 +312,7 @@ Json exo_instance(const node::InstanceStatus& instance, const cluster::ModelCost
                                       {"runnerToShard", std::move(shards)},
                                       {"nodeToRunner", std::move(runners)}}},
                                     {"hostsByNode", std::move(hosts)},
-                                    {"ephemeralPort", kLinkPort}});
+                                    {"ephemeralPort", own_port}});
 }
 
 Json exo_instance(const ExoFacts& facts, const node::InstanceStatus& instance) {
@@ -257,6 +334,8 @@ Json exo_state(const ExoFacts& facts) {
   for (const node::InstanceStatus& instance : facts.instances) {
     state["instances"][instance.id] = exo_instance(facts, instance);
     add_runners(facts, instance, state["runners"]);
+    add_downloads(facts, instance, state["downloads"]);
+    add_tasks(facts, instance, state["tasks"]);
   }
   for (const node::DeviceStatus& device : facts.devices) {
     if (device.state != "dead") add_device(device.facts, facts.now_unix_ms, state);

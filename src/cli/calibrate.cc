@@ -11,11 +11,21 @@
 namespace cohort::cli {
 namespace {
 
-cluster::StepSpeed step_speed(int threads) {
+cluster::StepSpeed step_speed(int threads, const backend::MachineLimits& limits) {
   const StepCosts step = measure_step_costs(threads).value_or(StepCosts{});
   const MessageCosts message = measure_message_costs().value_or(MessageCosts{});
   const ShmCosts shm = measure_shm_costs(backend::usable_cores()).value_or(ShmCosts{});
-  return {.weights_gb_per_s = step.weights_bytes_per_s / 1e9,
+  const int cores = backend::usable_cores();
+  const double all_read =
+      threads == cores ? limits.read_bytes_per_s : backend::measure_read_bytes_per_s(cores);
+  std::vector<cluster::FormatSpeed> formats;
+  for (const FormatCosts& format : step.formats) {
+    formats.push_back(
+        {format.format, format.weights_bytes_per_s / 1e9, format.operations_per_s / 1e9});
+  }
+  return {.formats = std::move(formats),
+          .core_read_gb_per_s = limits.read_bytes_per_s_one_core / 1e9,
+          .machine_read_gb_per_s = all_read / 1e9,
           .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
           .layer_us = step.layer_s * 1e6,
           .step_us = step.step_s * 1e6,
@@ -36,7 +46,7 @@ int calibrate(int32_t threads) {
                   {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
                   {"matmul_gops", limits.fast_operations_per_s / 1e9},
                   {"matmul_gops_f32", limits.f32_operations_per_s / 1e9},
-                  {"step", to_json(step_speed(threads))},
+                  {"step", to_json(step_speed(threads, limits))},
                   {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
   return kExitFine;

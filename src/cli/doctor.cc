@@ -3,7 +3,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 
+#include "base/clock.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/model_store.h"
@@ -19,12 +22,31 @@ using State = Finding::State;
 struct DeviceEntry {
   std::string name, state, version;
   bool self = false;
+  int64_t clock_unix_ms = 0;  // when it last wrote of itself: seconds ago
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("name", name);
     visit("state", state);
     visit("version", version);
     visit("self", self);
+    visit("clock_unix_ms", clock_unix_ms);
+  }
+};
+
+// Of an entry in /cohort/refused.
+struct RefusedEntry {
+  std::string address, why;
+  std::optional<std::string> remedy;
+  int64_t first_unix_ms = 0, last_unix_ms = 0;
+  uint64_t times = 0;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("address", address);
+    visit("why", why);
+    visit("remedy", remedy);
+    visit("first_unix_ms", first_unix_ms);
+    visit("last_unix_ms", last_unix_ms);
+    visit("times", times);
   }
 };
 
@@ -49,8 +71,53 @@ Finding examine_peers(const std::vector<DeviceEntry>& devices) {
             "see whether they run, and the network between; 'cohort devices' shows the links"};
   }
   if (!alive.empty()) return {"peers", State::kOk, alive, ""};
-  return {"peers", State::kOk, "no other device seen; the device's log names those it refused",
+  return {"peers", State::kOk, "no other device seen",
           "start cohort on another device, or name one with --peer HOST"};
+}
+
+// Peers that work, but not quite alike.
+void examine_differences(const std::vector<DeviceEntry>& devices, Findings& findings) {
+  constexpr int64_t kMaxClockDifferenceMs = 60'000;
+  for (const DeviceEntry& device : devices) {
+    if (device.self || device.state != "alive") continue;
+    if (device.version != COHORT_VERSION) {
+      findings.push_back(
+          {"peer " + device.name, State::kWarning,
+           fmt::format("runs version {}, this is {}", device.version, COHORT_VERSION),
+           "update the older one: it may not know what the newer one asks for"});
+    }
+    const int64_t behind_ms = unix_ms() - device.clock_unix_ms;
+    if (device.clock_unix_ms != 0 && std::abs(behind_ms) > kMaxClockDifferenceMs) {
+      findings.push_back({"peer " + device.name, State::kWarning,
+                          fmt::format("its clock is {} s {}", std::abs(behind_ms) / 1000,
+                                      behind_ms > 0 ? "behind" : "ahead"),
+                          "turn on network time there: timedatectl set-ntp true"});
+    }
+  }
+}
+
+std::string ago(int64_t unix_time_ms) {
+  const int64_t seconds = std::max<int64_t>(0, (unix_ms() - unix_time_ms) / 1000);
+  if (seconds < 120) return fmt::format("{} s", seconds);
+  return seconds < 7200 ? fmt::format("{} min", seconds / 60) : fmt::format("{} h", seconds / 3600);
+}
+
+// Those who tried in the last minutes: whoever stopped trying needs no advice.
+void examine_refused(ApiClient& client, Findings& findings) {
+  constexpr int64_t kRecentMs = 10 * 60'000;
+  constexpr size_t kMostShown = 20;
+  const Result<Json> listed = client.get("/cohort/refused");
+  const auto refused = listed ? from_json<std::vector<RefusedEntry>>(*listed)
+                              : Result<std::vector<RefusedEntry>>(tl::unexpected(listed.error()));
+  if (!refused) return;  // an older device does not tell
+  size_t shown = 0;
+  for (const RefusedEntry& peer : *refused) {
+    if (unix_ms() - peer.last_unix_ms > kRecentMs || ++shown > kMostShown) break;
+    findings.push_back({"refused " + peer.address, State::kWarning,
+                        fmt::format("{}; since {}, {} times, the last {} ago", peer.why,
+                                    ago(peer.first_unix_ms), peer.times, ago(peer.last_unix_ms)),
+                        peer.remedy.value_or("")});
+  }
 }
 
 // True when the device answers.
@@ -72,6 +139,8 @@ bool examine_device(const Common& common, Findings& findings) {
                                  [](const DeviceEntry& device) { return device.self; });
   if (self != devices->end()) findings.push_back(examine_version(common.api, *self));
   findings.push_back(examine_peers(*devices));
+  examine_differences(*devices, findings);
+  examine_refused(client, findings);
   return true;
 }
 

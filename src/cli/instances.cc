@@ -65,6 +65,21 @@ void print_links(const Json& devices) {
   if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
 }
 
+// Who would be in the list above, but for a reason.
+void hint_at_refused(const Common& common) {
+  constexpr int64_t kRecentMs = 60'000;
+  const Result<Json> refused = ApiClient(common).get("/cohort/refused");
+  if (!refused || !refused->is_array()) return;  // an older device does not tell
+  std::set<std::string> addresses;
+  for (const Json& peer : *refused) {
+    if (unix_ms() - peer.value("last_unix_ms", int64_t{0}) < kRecentMs)
+      addresses.insert(peer.value("address", ""));
+  }
+  if (addresses.empty()) return;
+  fmt::print(stderr, "not joined: {}; 'cohort doctor' says why and what to do\n",
+             fmt::join(addresses, ", "));
+}
+
 // Alive, with every link and its own speed measured.
 bool is_measured(const Json& device) {
   const Json links = device.value("links", Json::array());
@@ -135,6 +150,14 @@ std::string split_of(const Json& placement) {
   return text;
 }
 
+// "shm", "shm+tcp"; "-" for one alone.
+std::string transports_of(const Json& placed) {
+  std::set<std::string> names;
+  for (const Json& link : placed.value("links", Json::array()))
+    names.insert(link.value("transport", ""));
+  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, "+"));
+}
+
 std::string memory_of(const Json& placement) {
   uint64_t most = 0;
   for (const Json& bytes : placement["memory_bytes_by_device"])
@@ -150,14 +173,6 @@ int ps(const Common& common) {
   if (common.json) return print_json(*instances);
   Table table({"INSTANCE", "MODEL", "STATE", "SHARDING", "DEVICES", "LINKS", "PREDICTED",
                "ACHIEVED", "HEALS", "NOTE"});
-// "shm", "shm+tcp"; "-" for one alone.
-std::string transports_of(const Json& placed) {
-  std::set<std::string> names;
-  for (const Json& link : placed.value("links", Json::array()))
-    names.insert(link.value("transport", ""));
-  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, "+"));
-}
-
   for (const Json& instance : *instances) {
     table.add({short_id(text_of(instance, "instance")), text_of(instance, "model"),
                text_of(instance, "state"), text_of(instance, "sharding"),
@@ -235,6 +250,7 @@ int devices(const Common& common, int32_t wait_for) {
   }
   fmt::print("{}", table.to_string(wants_colour(1)));
   print_links(*listed);
+  hint_at_refused(common);
   return kExitFine;
 }
 

@@ -124,7 +124,8 @@ void add_wishes(CLI::App& command, PlaceOptions& wishes) {
   command.add_option("--only", wishes.only, "name or id of a device that may be used (repeatable)");
   command.add_option(
       "--layers", wishes.layers,
-      "DEVICE=FIRST-LAST, counted from 0 (repeatable, in order): a pipeline by hand");
+      "DEVICE=FIRST-LAST, counted from 0 (repeatable, in order): a pipeline by hand; devices of the "
+      "same layers share them");
   command.add_option("--context", wishes.context, "positions a request may take")
       ->check(CLI::PositiveNumber);
   command.add_option("--concurrency", wishes.concurrency, "requests at once")

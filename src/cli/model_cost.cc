@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
 
 namespace cohort::cli {
@@ -73,18 +74,71 @@ std::optional<size_t> layer_of(std::string_view name) {
   return status == std::errc() ? std::optional(layer) : std::nullopt;
 }
 
+std::optional<MatrixView> matrix_of(const formats::Checkpoint& checkpoint, std::string_view name,
+                                    const TensorView& tensor) {
+  constexpr std::string_view kWeight = ".weight";
+  if (tensor.shape.rank() < 2 || !name.ends_with(kWeight)) return std::nullopt;
+  const auto matrix = checkpoint.matrix(name.substr(0, name.size() - kWeight.size()));
+  return matrix ? std::optional(*matrix) : std::nullopt;
+}
+
 // Multiply-adds count two. A packed word holds several weights; their count is that of the matrix it was made of.
 double operations_of(const formats::Checkpoint& checkpoint, std::string_view name,
                      const TensorView& tensor) {
-  constexpr std::string_view kWeight = ".weight";
-  if (tensor.shape.rank() < 2) return 0;
-  if (!name.ends_with(kWeight)) return 0;
-  const auto matrix = checkpoint.matrix(name.substr(0, name.size() - kWeight.size()));
-  if (matrix) {
+  if (tensor.shape.rank() < 2 || !name.ends_with(".weight")) return 0;
+  if (const auto matrix = matrix_of(checkpoint, name, tensor)) {
     const int64_t experts = std::max<int64_t>(1, matrix->experts);
     return 2.0 * static_cast<double>(experts * matrix->rows * matrix->columns);
   }
   return 2.0 * static_cast<double>(tensor.shape.elements());
+}
+
+// The nearest of cluster::kFormats.
+std::string_view format_of(const QuantFormat& format) {
+  switch (format.mode) {
+    case QuantMode::kNone: return "bf16";
+    case QuantMode::kMxfp4:
+    case QuantMode::kNvfp4: return "mxfp4";
+    case QuantMode::kMxfp8: return "q8";
+    case QuantMode::kAffine: break;
+  }
+  return format.bits <= 4 ? "q4" : "q8";
+}
+
+// Sums by format, made into shares in the end.
+class FormatShares {
+ public:
+  // A matrix that a token meets with `share` of it.
+  void add(const MatrixView& matrix, double share) {
+    const double experts = static_cast<double>(std::max<int64_t>(1, matrix.experts));
+    const double values = experts * static_cast<double>(matrix.rows * matrix.columns) * share;
+    const auto bytes = static_cast<double>(matrix.weight.size_bytes() + matrix.scales.size_bytes() +
+                                           matrix.biases.size_bytes());
+    cluster::FormatShare& sum = sums_[format_of(matrix.format)];
+    sum.bytes += bytes * share;
+    sum.operations += 2 * values;
+  }
+
+  std::vector<cluster::FormatShare> shares() const {
+    double bytes = 0, operations = 0;
+    for (const auto& [format, sum] : sums_) {
+      bytes += sum.bytes;
+      operations += sum.operations;
+    }
+    std::vector<cluster::FormatShare> shares;
+    if (bytes <= 0 || operations <= 0) return shares;
+    for (const auto& [format, sum] : sums_)
+      shares.push_back({std::string(format), sum.bytes / bytes, sum.operations / operations});
+    return shares;
+  }
+
+ private:
+  std::map<std::string_view, cluster::FormatShare> sums_;
+};
+
+bool is_routed(std::string_view name) {
+  return name.find(".experts.") != std::string_view::npos ||
+         name.find(".switch_mlp.") != std::string_view::npos;
 }
 
 }  // namespace
@@ -105,15 +159,16 @@ Result<cluster::ModelCost> model_cost(const formats::Checkpoint& checkpoint,
   cost.max_positions = config.max_position_embeddings;
   cost.layers.resize(static_cast<size_t>(config.num_hidden_layers));
   uint64_t head_bytes = 0;
+  FormatShares formats;
   for (const std::string& name : checkpoint.names()) {
     const TensorView& tensor = *checkpoint.find(name);
     const uint64_t size_bytes = tensor.size_bytes();
     const double operations = operations_of(checkpoint, name, tensor);
     const auto layer = layer_of(name);
+    if (const auto matrix = matrix_of(checkpoint, name, tensor))
+      formats.add(*matrix, is_routed(name) ? config.routed_fraction() : 1.0);
     if (layer && *layer < cost.layers.size()) {
-      const bool routed = name.find(".experts.") != std::string::npos ||
-                          name.find(".switch_mlp.") != std::string::npos;
-      const double share = routed ? config.routed_fraction() : 1.0;
+      const double share = is_routed(name) ? config.routed_fraction() : 1.0;
       cluster::LayerCost& sum = cost.layers[*layer];
       sum.weight_bytes += size_bytes;
       sum.touched_bytes += static_cast<uint64_t>(static_cast<double>(size_bytes) * share);
@@ -129,6 +184,7 @@ Result<cluster::ModelCost> model_cost(const formats::Checkpoint& checkpoint,
   cost.head_bytes = std::max(head_bytes, checkpoint.find("lm_head.weight") != nullptr
                                              ? head_bytes
                                              : cost.embedding_bytes);  // tied
+  cost.formats = formats.shares();
   for (cluster::LayerCost& layer : cost.layers) {
     layer.kv_bytes_per_token = kv_bytes_per_token(config, kv_type);
   }

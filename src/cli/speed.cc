@@ -99,7 +99,7 @@ Result<Record> kept_or_measured(const std::string& cpu, int32_t threads) {
   const Lock lock(folder / "speed.lock");
   const Result<Record> kept = read_record(path);
   const bool still_holds = kept && kept->cpu == cpu && kept->version == COHORT_VERSION &&
-                           kept->threads == threads && kept->step.weights_gb_per_s > 0 &&
+                           kept->threads == threads && !kept->step.formats.empty() &&
                            kept->step.shm_round_trip_us > 0;
   return still_holds ? kept : measure_and_keep(path, cpu, threads);
 }

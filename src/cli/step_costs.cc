@@ -27,17 +27,27 @@ constexpr int kMessages = 400;
 constexpr size_t kSmallBytes = 64;  // as of the pings that measure a path
 constexpr size_t kLargeBytes = 16 << 10;
 
-// A layer of these weighs next to nothing, one of the others 26 MB: more than fits a core's own caches.
+// A layer of these weighs next to nothing, one of the others 34 MB at four bits.
 constexpr ModelShape kThin{
     .width = 64, .heads = 1, .kv_heads = 1, .head_dim = 64, .feed_forward = 64, .vocabulary = 64};
 constexpr int kFewLayers = 2, kManyLayers = 18;
-constexpr ModelShape kThick{.layers = 4,
-                            .width = 2048,
+constexpr ModelShape kThick{.width = 2048,
                             .heads = 32,
                             .kv_heads = 8,
                             .head_dim = 64,
                             .feed_forward = 8192,
                             .vocabulary = 64};
+
+// A hundred megabytes or so of each: more than caches hold.
+struct MeasuredFormat {
+  const char* name;
+  int32_t layers, bits;
+  bool mxfp4 = false;
+};
+constexpr MeasuredFormat kMeasuredFormats[] = {
+    {"q4", 3, 4}, {"q8", 2, 8}, {"bf16", 1, 16}, {"mxfp4", 3, 4, true}};
+constexpr int kFormatSteps = 16, kPrefillSteps = 3;
+constexpr int32_t kPrefillRows = 128;
 
 constexpr ModelShape kLongSighted{.layers = 16,
                                   .width = 64,
@@ -62,10 +72,10 @@ Result<double> median_seconds(int count, Work work) {
   return *middle;
 }
 
-struct TimedModel {
-  double step_s = 0;
-  uint64_t weight_bytes = 0;
-};
+double operations_per_token(const ModelShape& shape) {
+  const double heads = shape.head_dim * (2.0 * shape.heads + 2.0 * shape.kv_heads);
+  return 2.0 * shape.layers * shape.width * (heads + 3.0 * shape.feed_forward);
+}
 
 // One model alone on a backend, asked for one token after the other.
 class Decoding {
@@ -94,9 +104,10 @@ class Decoding {
     return {};
   }
 
-  Result<double> token_seconds() {
-    return median_seconds(kSteps, [this] { return step(1); });
+  Result<double> step_seconds(int32_t rows, int steps) {
+    return median_seconds(steps, [this, rows] { return step(rows); });
   }
+  Result<double> token_seconds() { return step_seconds(1, kSteps); }
 
   uint64_t weight_bytes() const { return backend_->info().weight_bytes; }
   uint64_t kv_bytes_per_token() const {
@@ -122,10 +133,9 @@ class Decoding {
   std::vector<float> logits_;
 };
 
-Result<TimedModel> time_model(const ModelShape& shape, int threads) {
+Result<double> time_token(const ModelShape& shape, int threads) {
   COHORT_TRY(const auto decoding, Decoding::start(shape, threads));
-  COHORT_TRY(const double step_s, decoding->token_seconds());
-  return TimedModel{step_s, decoding->weight_bytes()};
+  return decoding->token_seconds();
 }
 
 Result<double> measure_kv_rate(int threads) {
@@ -170,22 +180,36 @@ Result<double> time_link_message(size_t size) {
   });
 }
 
+Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts& costs,
+                                   int threads) {
+  ModelShape shape = kThick;
+  shape.layers = format.layers;
+  shape.bits = format.bits;
+  shape.mxfp4 = format.mxfp4;
+  COHORT_TRY(const auto decoding, Decoding::start(shape, threads));
+  COHORT_TRY(const double token_s, decoding->step_seconds(1, kFormatSteps));
+  COHORT_TRY(const double rows_s, decoding->step_seconds(kPrefillRows, kPrefillSteps));
+  const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
+  const double reading_s = std::max(token_s - fixed_s, token_s / 2);
+  return FormatCosts{
+      format.name, static_cast<double>(decoding->weight_bytes()) / reading_s,
+      operations_per_token(shape) * kPrefillRows / std::max(rows_s - fixed_s, rows_s / 2)};
+}
+
 }  // namespace
 
 Result<StepCosts> measure_step_costs(int threads) {
   ModelShape few = kThin, many = kThin;
   few.layers = kFewLayers;
   many.layers = kManyLayers;
-  COHORT_TRY(const TimedModel short_model, time_model(few, threads));
-  COHORT_TRY(const TimedModel long_model, time_model(many, threads));
-  COHORT_TRY(const TimedModel thick, time_model(kThick, threads));
+  COHORT_TRY(const double short_s, time_token(few, threads));
+  COHORT_TRY(const double long_s, time_token(many, threads));
   StepCosts costs;
-  costs.layer_s =
-      std::max(0.0, (long_model.step_s - short_model.step_s) / (kManyLayers - kFewLayers));
-  costs.step_s = std::max(0.0, short_model.step_s - kFewLayers * costs.layer_s);
-  const double reading_s = thick.step_s - costs.step_s - kThick.layers * costs.layer_s;
-  if (reading_s > 0)
-    costs.weights_bytes_per_s = static_cast<double>(thick.weight_bytes) / reading_s;
+  costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
+  costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
+  for (const MeasuredFormat& format : kMeasuredFormats) {
+    COHORT_TRY(costs.formats.emplace_back(), measure_format(format, costs, threads));
+  }
   COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(threads));
   return costs;
 }

@@ -2,17 +2,26 @@
 // the planner's prices (cluster/cost.h) are made of these.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "base/result.h"
 
 namespace cohort::cli {
 
-struct StepCosts {
-  double weights_bytes_per_s = 0;  // 4-bit weights through the kernels, one token at a time
-  double kv_bytes_per_s = 0;       // attention's way through the KV cache
-  double layer_s = 0;              // of a layer of next to no weights
-  double step_s = 0;               // of a step of no layers
+struct FormatCosts {
+  std::string format;              // of cluster::kFormats
+  double weights_bytes_per_s = 0;  // through the kernels, one token at a time
+  double operations_per_s = 0;     // for many rows at once, as of a prompt
 };
-// About half a second.
+
+struct StepCosts {
+  double kv_bytes_per_s = 0;  // attention's way through the KV cache
+  double layer_s = 0;         // of a layer of next to no weights
+  double step_s = 0;          // of a step of no layers
+  std::vector<FormatCosts> formats;
+};
+// A few seconds.
 Result<StepCosts> measure_step_costs(int threads);
 
 // A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket.

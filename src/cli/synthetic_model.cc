@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int32_t kGroup = 64;
+constexpr int32_t kGroup = 64, kMxGroup = 32;
 constexpr size_t kBlockBytes = 1 << 20;
 constexpr int32_t kPositions = 32768;
 
@@ -43,9 +43,10 @@ constexpr std::array kSizes = {
 struct NamedFormat {
   std::string_view name;
   int32_t bits;
+  bool mxfp4 = false;
 };
 constexpr std::array kFormats = {NamedFormat{"q4", 4}, NamedFormat{"q8", 8},
-                                 NamedFormat{"bf16", 16}};
+                                 NamedFormat{"bf16", 16}, NamedFormat{"mxfp4", 4, true}};
 
 uint64_t next_random(uint64_t& state) {  // splitmix64
   uint64_t z = (state += 0x9e3779b97f4a7c15ull);
@@ -59,6 +60,7 @@ enum class Filling {
   kCodes,      // random bits
   kSymmetric,  // bf16, random in +-value
   kConstant,   // bf16
+  kBytes,      // the value in each
 };
 
 struct TensorPlan {
@@ -74,6 +76,7 @@ class Plan {
  public:
   explicit Plan(const ModelShape& shape) {
     bits_ = shape.bits;
+    mxfp4_ = shape.mxfp4;
     matrix("model.embed_tokens", shape.vocabulary, shape.width);
     for (int32_t layer = 0; layer < shape.layers; ++layer) add_layer(shape, layer);
     norm("model.norm", shape.width);
@@ -123,6 +126,13 @@ class Plan {
       add({name + ".weight", "BF16", shape(columns), 0, Filling::kSymmetric, reach});
       return;
     }
+    if (mxfp4_) {
+      constexpr float kLargest = 6;  // of the codes
+      add({name + ".weight", "U32", shape(columns / 8), 0, Filling::kCodes, 0});
+      add({name + ".scales", "U8", shape(columns / kMxGroup), 0, Filling::kBytes,
+           127 + std::floor(std::log2(reach / kLargest))});
+      return;
+    }
     const float step = 2 * reach / static_cast<float>((1 << bits_) - 1);
     const int64_t groups = columns / kGroup;
     add({name + ".weight", "U32", shape(columns * bits_ / 32), 0, Filling::kCodes, 0});
@@ -137,6 +147,7 @@ class Plan {
   }
 
   int32_t bits_ = 4;
+  bool mxfp4_ = false;
   std::vector<TensorPlan> tensors_;
 };
 
@@ -157,6 +168,10 @@ std::string safetensors_header(const Plan& plan) {
 void fill(const TensorPlan& tensor, uint64_t& state, std::vector<std::byte>& block) {
   if (tensor.filling == Filling::kCodes) {
     for (size_t i = 0; i + 8 <= block.size(); i += 8) store(&block[i], next_random(state));
+    return;
+  }
+  if (tensor.filling == Filling::kBytes) {
+    std::fill(block.begin(), block.end(), static_cast<std::byte>(tensor.value));
     return;
   }
   for (size_t i = 0; i + 2 <= block.size(); i += 2) {
@@ -183,7 +198,9 @@ Json config_of(const ModelShape& shape) {
               {"rope_theta", 500000.0},
               {"tie_word_embeddings", shape.tied}};
   if (shape.bits < 16) {
-    config["quantization"] = {{"group_size", kGroup}, {"bits", shape.bits}};
+    config["quantization"] = {{"group_size", shape.mxfp4 ? kMxGroup : kGroup},
+                              {"bits", shape.bits}};
+    if (shape.mxfp4) config["quantization"]["mode"] = "mxfp4";
   }
   if (shape.experts > 0) {
     config["model_type"] = "qwen3_moe";
@@ -260,6 +277,7 @@ Result<ModelShape> parse_shape(const std::string& name) {
   }
   ModelShape shape = size->shape;
   shape.bits = format->bits;
+  shape.mxfp4 = format->mxfp4;
   return shape;
 }
 

@@ -22,10 +22,11 @@ struct ModelShape {
   int32_t bits = 4;     // 4 or 8: affine in groups of 64; 16: bf16
   int32_t experts = 0;  // 0: dense; else feed_forward is that of one
   int32_t experts_per_token = 0;
+  bool mxfp4 = false;  // 4 bits, but MXFP4
 };
 
 // "1b-q4": a size (the Llama family's 1b, 3b and 8b, 0.6b of Qwen 3, 0.5b of our own; moe: six layers of Qwen3-30B-A3B
-// under a small vocabulary) and a format (q4, q8, bf16).
+// under a small vocabulary) and a format (q4, q8, bf16, mxfp4).
 // kInvalidArgument names those there are.
 Result<ModelShape> parse_shape(const std::string& name);
 

@@ -19,6 +19,15 @@ constexpr ModelShape kSmall{.layers = 2,
                             .vocabulary = 320,
                             .tied = false};
 
+constexpr int32_t kMxfp4 = -4;  // else bits
+
+ModelShape small_of(int32_t format) {
+  ModelShape shape = kSmall;
+  shape.bits = std::abs(format);
+  shape.mxfp4 = format == kMxfp4;
+  return shape;
+}
+
 class SyntheticModel : public testing::TestWithParam<int32_t> {
  protected:
   void SetUp() override {
@@ -30,8 +39,7 @@ class SyntheticModel : public testing::TestWithParam<int32_t> {
 };
 
 TEST_P(SyntheticModel, LoadsLikeAnyModelAndItsTokensAreNumbers) {
-  ModelShape shape = kSmall;
-  shape.bits = GetParam();
+  ModelShape shape = small_of(GetParam());
   ASSERT_TRUE(write_synthetic_model(shape, folder_));
   const auto model =
       runner::load_model({.model = folder_.string(), .threads = 1}, runner::Placement{}, {});
@@ -42,8 +50,7 @@ TEST_P(SyntheticModel, LoadsLikeAnyModelAndItsTokensAreNumbers) {
   EXPECT_EQ(model->tokenizer->decode(tokens, true), " 17 300");
 }
 TEST_P(SyntheticModel, AMixtureLoadsToo) {
-  ModelShape shape = kSmall;
-  shape.bits = GetParam();
+  ModelShape shape = small_of(GetParam());
   shape.experts = 4;
   shape.experts_per_token = 2;
   ASSERT_TRUE(write_synthetic_model(shape, folder_));
@@ -53,7 +60,7 @@ TEST_P(SyntheticModel, AMixtureLoadsToo) {
   EXPECT_EQ(model->model->info().model_type, "qwen3_moe");
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, SyntheticModel, testing::Values(4, 8, 16));
+INSTANTIATE_TEST_SUITE_P(Formats, SyntheticModel, testing::Values(4, 8, 16, kMxfp4));
 
 TEST(ModelShape, AnUnknownNameIsRefusedWithThoseThereAre) {
   EXPECT_EQ(parse_shape("1b-q8").value().bits, 8);

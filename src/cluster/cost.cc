@@ -45,6 +45,20 @@ double past_tokens(const Load& load) {
   return std::min<double>(load.context, load.prompt + load.answer / 2.0);
 }
 
+// The time in which the memory of a member's machine gives all of the stage's members there what they read.
+double shared_read_seconds(const Topology& topology, const Stage& stage, const StageWork& work,
+                           const StageMember& member) {
+  const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
+  if (device.machine < 0 || device.machine_bytes_per_s <= 0) return 0;
+  double fraction = 0;
+  for (const StageMember& other : stage.members) {
+    const DeviceFacts& facts = topology.devices[static_cast<size_t>(other.device)];
+    if (facts.machine == device.machine) fraction += other.fraction;
+  }
+  const bool is_alone = fraction <= member.fraction;
+  return is_alone ? 0 : work.touched_bytes * fraction / device.machine_bytes_per_s;
+}
+
 // One step of `rows` tokens on the slowest member of a stage.
 double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                        const StageWork& work, const Load& load, double rows, bool decode) {
@@ -54,7 +68,8 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
     const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
     const double kv_rate =
         device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
-    const double read = work.touched_bytes * member.fraction / device.read_bytes_per_s;
+    const double read = std::max(work.touched_bytes * member.fraction / device.read_bytes_per_s,
+                                 shared_read_seconds(topology, stage, work, member));
     const double math = rows * work.operations * member.fraction / device.operations_per_s;
     const double fixed = device.step_s + (stage.last_layer - stage.first_layer) * device.layer_s;
     const double attention = kv_bytes * kv_fraction(model, member.fraction) / kv_rate;

@@ -25,8 +25,26 @@ struct LayerCost {
   }
 };
 
+// Kinds of weights that kernels differ in, and are measured in. Others count as the nearest.
+inline constexpr std::array<std::string_view, 4> kFormats = {"q4", "q8", "bf16", "mxfp4"};
+
+// What of a model's weights is of a format.
+struct FormatShare {
+  std::string format;
+  double bytes = 0;       // of those touched for a token; of 1
+  double operations = 0;  // of 1
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("format", format);
+    visit("bytes", bytes);
+    visit("operations", operations);
+  }
+};
+
 struct ModelCost {
   std::string name;
+  std::vector<FormatShare> formats;  // none: not known
   std::vector<LayerCost> layers;
   uint64_t embedding_bytes = 0;  // held by the first stage
   uint64_t head_bytes = 0;       // held and read by the last stage
@@ -39,6 +57,7 @@ struct ModelCost {
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("name", name);
+    visit("formats", formats);
     visit("layers", layers);
     visit("embedding_bytes", embedding_bytes);
     visit("head_bytes", head_bytes);
@@ -67,6 +86,9 @@ struct DeviceFacts {
   double operations_per_s = 0;  // matmul of the model's format
   double layer_s = 0;           // of a layer and of a step, beside what they read
   double step_s = 0;
+  int32_t machine = -1;  // the same: they share a memory; -1: with nobody
+  double machine_bytes_per_s =
+      0;                 // of weights, for all of a machine together; 0: no limit is known
   double message_s = 0;  // of a message over TCP and each of its bytes, beside the link's time
   double message_byte_s = 0;
 };

@@ -101,11 +101,27 @@ struct ShardDocument {
   }
 };
 
-// What a decoding step costs on a device, as measured; zeros: not yet.
+// How fast the kernels go through weights of a format, with all threads of a runner.
+struct FormatSpeed {
+  std::string format;       // of kFormats
+  double gb_per_s = 0;      // one token at a time
+  double prefill_gops = 0;  // many rows at once
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("format", format);
+    visit("gb_per_s", gb_per_s);
+    visit("prefill_gops", prefill_gops);
+  }
+};
+
+// What a step costs on a device, as measured; zeros: not yet.
 struct StepSpeed {
-  double weights_gb_per_s = 0;  // 4-bit weights through the kernels, all threads of a runner
-  double kv_gb_per_s = 0;       // attention over the KV cache
-  double layer_us = 0;          // of each layer, beside what it reads
+  std::vector<FormatSpeed> formats;
+  double core_read_gb_per_s = 0;  // what memory gives one core, and all of the machine
+  double machine_read_gb_per_s = 0;
+  double kv_gb_per_s = 0;  // attention over the KV cache
+  double layer_us = 0;     // of each layer, beside what it reads
   double step_us = 0;
   double message_us = 0;  // of a message between ranks over TCP, beyond the bare path's time
   double message_us_per_kib = 0;
@@ -115,7 +131,9 @@ struct StepSpeed {
 
   template <class Visitor>
   void fields(Visitor& visit) {
-    visit("weights_gb_per_s", weights_gb_per_s);
+    visit("formats", formats);
+    visit("core_read_gb_per_s", core_read_gb_per_s);
+    visit("machine_read_gb_per_s", machine_read_gb_per_s);
     visit("kv_gb_per_s", kv_gb_per_s);
     visit("layer_us", layer_us);
     visit("step_us", step_us);
@@ -124,6 +142,18 @@ struct StepSpeed {
     visit("shm_round_trip_us", shm_round_trip_us);
     visit("shm_round_trip_us_p99", shm_round_trip_us_p99);
     visit("shm_gb_per_s", shm_gb_per_s);
+  }
+};
+
+struct AddressDocument {
+  std::string interface, kind;  // as of a link
+  std::string address;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("interface", interface);
+    visit("kind", kind);
+    visit("address", address);
   }
 };
 
@@ -149,8 +179,10 @@ struct DeviceDocument {
   bool leaving = false;  // is about to go: its shards move
   uint64_t daemon_rss_bytes = 0;
   uint16_t mesh_port = 0;
-  std::vector<std::string> addresses;  // of its own, for those whom no beacon of it reaches
-  int64_t clock_unix_ms = 0;           // what its clock said when it wrote this
+  std::string
+      machine;  // the same for all that run under one kernel, and share its memory's bandwidth
+  std::vector<AddressDocument> addresses;  // its own, for those whom no beacon of it reaches
+  int64_t clock_unix_ms = 0;               // what its clock said when it wrote this
   std::vector<LinkDocument> links;
   std::vector<ShardDocument> shards;
   std::string host_mark;  // whoever reaches the local socket of this name is on the same host
@@ -179,10 +211,12 @@ struct DeviceDocument {
     visit("leaving", leaving);
     visit("daemon_rss_bytes", daemon_rss_bytes);
     visit("mesh_port", mesh_port);
+    visit("machine", machine);
     visit("addresses", addresses);
     visit("clock_unix_ms", clock_unix_ms);
     visit("links", links);
     visit("shards", shards);
+    visit("host_mark", host_mark);
     visit("orphans", orphans);
   }
 
@@ -191,4 +225,3 @@ struct DeviceDocument {
 };
 
 }  // namespace cohort::cluster
-    visit("host_mark", host_mark);

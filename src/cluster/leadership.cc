@@ -118,9 +118,57 @@ bool has_member(const InstancePlan& instance, const DeviceId& member, const Devi
   return driver->second.link(member) != nullptr || found->second.link(driver->first) != nullptr;
 }
 
-double weights_rate(const DeviceDocument& device) {
-  if (device.step.weights_gb_per_s > 0) return device.step.weights_gb_per_s * 1e9;
-  return or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS);
+struct WeightRates {
+  double bytes_per_s = 0;       // one token at a time
+  double operations_per_s = 0;  // many rows at once
+};
+
+// The slowest of what is wanted decides little where it is a small share: times add up, not rates.
+WeightRates weight_rates(const DeviceDocument& device, const ModelCost* model) {
+  const WeightRates plain = {or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS),
+                             or_assumed(device.matmul_gops, 1e9, kAssumedOperationsPerS)};
+  if (model == nullptr || model->formats.empty()) return plain;
+  double byte_s = 0, operation_s = 0;
+  for (const FormatShare& share : model->formats) {
+    const auto& formats = device.step.formats;
+    const auto known = std::find_if(formats.begin(), formats.end(), [&](const FormatSpeed& speed) {
+      return speed.format == share.format && speed.gb_per_s > 0 && speed.prefill_gops > 0;
+    });
+    const bool measured = known != formats.end();
+    byte_s += share.bytes / (measured ? known->gb_per_s * 1e9 : plain.bytes_per_s);
+    operation_s +=
+        share.operations / (measured ? known->prefill_gops * 1e9 : plain.operations_per_s);
+  }
+  return {byte_s > 0 ? 1 / byte_s : plain.bytes_per_s,
+          operation_s > 0 ? 1 / operation_s : plain.operations_per_s};
+}
+
+DeviceFacts device_facts(const DeviceDocument& device, const WeightRates& rates) {
+  DeviceFacts facts = {.id = device.id,
+                       .name = device.name,
+                       .read_bytes_per_s = rates.bytes_per_s,
+                       .kv_bytes_per_s = or_assumed(device.step.kv_gb_per_s, 1e9, 0),
+                       .operations_per_s = rates.operations_per_s,
+                       .layer_s = device.step.layer_us * 1e-6,
+                       .step_s = device.step.step_us * 1e-6,
+                       .message_s = device.step.message_us * 1e-6,
+                       .message_byte_s = device.step.message_us_per_kib * 1e-6 / 1024};
+  // Kernels that do not keep up with one core's memory do not keep up with the machine's either.
+  const double plain = or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS);
+  facts.machine_bytes_per_s =
+      device.step.machine_read_gb_per_s * 1e9 * std::min(1.0, rates.bytes_per_s / plain);
+  return facts;
+}
+
+// Devices of one kernel share its memory's bandwidth.
+void number_machines(const std::vector<const DeviceDocument*>& documents, Topology& topology) {
+  std::map<std::string, int32_t> numbers;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const std::string& machine = documents[i]->machine;
+    if (machine.empty()) continue;
+    const auto number = static_cast<int32_t>(numbers.size());
+    topology.devices[i].machine = numbers.try_emplace(machine, number).first->second;
+  }
 }
 
 bool is_whole(const InstancePlan& instance, const Devices& devices) {
@@ -166,8 +214,8 @@ std::vector<InstanceWishes> wishes_by_healing(InstanceWishes wishes, const Topol
 
 InstancePlan heal_instance(const InstancePlan& old, const PlanDocument& plan,
                            const Devices& devices) {
-  const Topology topology =
-      topology_of(devices, plan, {.moving = &old, .transport = old.wishes.transport});
+  const Topology topology = topology_of(
+      devices, plan, {.moving = &old, .transport = old.wishes.transport, .model = &old.cost});
   Result<InstancePlan> healed = fail(Code::kUnavailable, "no device is left");
   for (const InstanceWishes& wishes : wishes_by_healing(old.wishes, topology)) {
     healed = place_instance(old.id, old.model, old.cost, wishes, topology);
@@ -196,18 +244,10 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Top
   }
   Topology topology;
   for (const DeviceDocument* device : usable) {
-    topology.devices.push_back(
-        {.id = device->id,
-         .name = device->name,
-         .memory_available_bytes = free_bytes(*device, plan, wish.moving),
-         .read_bytes_per_s = weights_rate(*device),
-         .kv_bytes_per_s = or_assumed(device->step.kv_gb_per_s, 1e9, 0),
-         .operations_per_s = or_assumed(device->matmul_gops, 1e9, kAssumedOperationsPerS),
-         .layer_s = device->step.layer_us * 1e-6,
-         .step_s = device->step.step_us * 1e-6,
-         .message_s = device->step.message_us * 1e-6,
-         .message_byte_s = device->step.message_us_per_kib * 1e-6 / 1024});
+    topology.devices.push_back(device_facts(*device, weight_rates(*device, wish.model)));
+    topology.devices.back().memory_available_bytes = free_bytes(*device, plan, wish.moving);
   }
+  number_machines(usable, topology);
   for (const DeviceDocument* from : usable) {
     for (const DeviceDocument* to : usable)
       topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices), wish.transport));

@@ -29,6 +29,7 @@ inline constexpr double kAssumedShmBytesPerS = 8e9;
 struct TopologyWish {
   const InstancePlan* moving = nullptr;  // the memory it holds counts as free
   std::string_view transport = "auto";   // pairs that it cannot link are not linked
+  const ModelCost* model = nullptr;      // its formats decide how fast weights are read
 };
 
 // What the planner may use: live workers that stay. Memory that shards of instances in the plan will take but do not hold

@@ -58,6 +58,36 @@ TEST(Leadership, AModelTooLargeForOneDeviceIsSplitAndItsLastStageDrives) {
   EXPECT_EQ(driver_of(instance), instance.stages.back().members[0].device);
 }
 
+TEST(Leadership, WeightsArePricedAtTheMeasuredRatesOfTheirFormats) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  for (auto& [id, device] : devices) device.step.formats = {{"q4", 20, 200}, {"bf16", 10, 400}};
+  ModelCost model = model_of(kGiB);
+  const auto facts = [&] { return topology_of(devices, {}, {.model = &model}).devices[0]; };
+  model.formats = {{"q4", 1, 1}};
+  EXPECT_DOUBLE_EQ(facts().read_bytes_per_s, 20e9);
+  EXPECT_DOUBLE_EQ(facts().operations_per_s, 200e9);
+  model.formats = {{"q4", 0.5, 0.75}, {"bf16", 0.5, 0.25}};  // times add up
+  EXPECT_DOUBLE_EQ(facts().read_bytes_per_s, 1 / (0.5 / 20e9 + 0.5 / 10e9));
+  EXPECT_DOUBLE_EQ(facts().operations_per_s, 1 / (0.75 / 200e9 + 0.25 / 400e9));
+  model.formats = {{"mxfp4", 1, 1}};  // not measured
+  EXPECT_DOUBLE_EQ(facts().read_bytes_per_s, 20e9);
+}
+
+TEST(Leadership, DevicesOfOneMachineShareItsMemory) {
+  Devices devices = devices_of(3, 4 * kGiB);
+  for (auto& [id, device] : devices) {
+    device.step.machine_read_gb_per_s = 24;
+    device.machine = id == "id-c" ? "other" : "one";
+  }
+  const Topology topology = topology_of(devices, {});
+  const PricedModel model(model_of(kGiB));
+  const auto weights_s = [&](int a, int b) {
+    const std::vector<Stage> stages = {{0, 16, {{a, 0.5}, {b, 0.5}}}};
+    return predict(model, topology, stages, {}).weights_s;
+  };
+  EXPECT_GT(weights_s(0, 1), 1.5 * weights_s(0, 2)) << "24 GB/s for both instead of 20 for each";
+}
+
 TEST(Leadership, AmongManyDevicesAMissingLinkBreaksNoInstance) {
   Devices devices = devices_of(static_cast<int>(kFullMeshUpTo) + 2, 4 * kGiB);
   for (auto& [id, device] : devices) device.links.clear();  // none happens to be open just now

@@ -250,6 +250,35 @@ Result<std::vector<int>> usable_devices(const Topology& topology, const Wishes& 
   return usable;
 }
 
+// Fractions as given, or by the devices' speeds where none are.
+Result<void> share_by_hand(const PricedModel& model, const Topology& topology, const Load& load,
+                           Stage& stage) {
+  if (stage.members.size() == 1) {
+    stage.members[0].fraction = 1;
+    return {};
+  }
+  double sum = 0;
+  std::vector<int> devices;
+  for (const StageMember& member : stage.members) {
+    sum += member.fraction;
+    devices.push_back(member.device);
+  }
+  if (sum == 0) {
+    stage.members =
+        balance_fractions(model, topology, devices, stage.first_layer, stage.last_layer, load);
+    if (!stage.members.empty()) return {};
+    return fail(Code::kInvalidArgument,
+                "{} devices cannot share layers {}..{}: {} heads, or too little memory",
+                devices.size(), stage.first_layer, stage.last_layer, model.heads);
+  }
+  const bool fine = std::abs(sum - 1) < 1e-6 &&
+                    std::all_of(stage.members.begin(), stage.members.end(),
+                                [](const StageMember& member) { return member.fraction > 0; });
+  if (fine) return {};
+  return fail(Code::kInvalidArgument, "the fractions of layers {}..{} do not add up to 1",
+              stage.first_layer, stage.last_layer);
+}
+
 Result<std::vector<Stage>> manual_stages(const PricedModel& model, const Topology& topology,
                                          const Wishes& wishes) {
   std::vector<Stage> stages;
@@ -258,14 +287,20 @@ Result<std::vector<Stage>> manual_stages(const PricedModel& model, const Topolog
     const int device = find_device(topology, manual.device);
     if (device < 0)
       return fail(Code::kInvalidArgument, "no device '{}' in the cluster", manual.device);
+    if (!stages.empty() && manual.first_layer == stages.back().first_layer &&
+        manual.last_layer == next) {
+      stages.back().members.push_back({device, manual.fraction});
+      continue;
+    }
     if (manual.first_layer != next || manual.last_layer <= manual.first_layer) {
       return fail(Code::kInvalidArgument,
                   "layers {}..{} of '{}' do not follow on: the next stage starts at layer {}",
                   manual.first_layer, manual.last_layer, manual.device, next);
     }
-    stages.push_back({manual.first_layer, manual.last_layer, {{device, 1.0}}});
+    stages.push_back({manual.first_layer, manual.last_layer, {{device, manual.fraction}}});
     next = manual.last_layer;
   }
+  for (Stage& stage : stages) COHORT_TRY_VOID(share_by_hand(model, topology, wishes.load, stage));
   if (next != static_cast<int32_t>(model.layers.size())) {
     return fail(Code::kInvalidArgument, "the layers given end at {}, the model has {}", next,
                 model.layers.size());

@@ -26,13 +26,15 @@ enum class Sharding {
 struct ManualStage {
   std::string device;  // id or name
   int32_t first_layer = 0;
-  int32_t last_layer = 0;  // exclusive
+  int32_t last_layer = 0;  // exclusive; the same layers as the one before: they share them
+  double fraction = 0;     // of shared layers; 0 for all that share: the planner decides
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("device", device);
     visit("first_layer", first_layer);
     visit("last_layer", last_layer);
+    visit("fraction", fraction);
   }
 };
 

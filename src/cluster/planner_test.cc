@@ -139,6 +139,22 @@ TEST(Planner, ManualLayersAreHonouredOrRefusedWithTheReason) {
   EXPECT_FALSE(plan(model, topology, wishes));
 }
 
+TEST(Planner, DevicesGivenTheSameLayersByHandShareThem) {
+  const auto model = even_model(16, kGiB);
+  const auto topology =
+      topology_of({device("a", 8, 40), device("b", 8, 40), device("c", 8, 40)}, 1e-4, 1e9);
+  Wishes wishes{.manual = {{"c", 0, 4}, {"b", 4, 16, 0.75}, {"a", 4, 16, 0.25}}};
+  const auto placed = plan(model, topology, wishes).value()[0];
+  ASSERT_EQ(placed.stages.size(), 2u);
+  EXPECT_EQ(placed.sharding, "pipeline+tensor");
+  EXPECT_EQ(placed.stages[1].members[0].device, 1);
+  EXPECT_DOUBLE_EQ(placed.stages[1].members[0].fraction, 0.75);
+  wishes.manual[1].fraction = wishes.manual[2].fraction = 0;
+  EXPECT_DOUBLE_EQ(plan(model, topology, wishes).value()[0].stages[1].members[1].fraction, 0.5);
+  wishes.manual[1].fraction = 0.5;
+  EXPECT_NE(plan(model, topology, wishes).error().message.find("do not add up"), std::string::npos);
+}
+
 TEST(Planner, ManyStreamsPreferWhatFillsEveryStage) {
   auto model = even_model(32, 12 * kGiB);
   const auto topology = topology_of({device("a", 16, 40), device("b", 16, 40)}, 2e-2, 1e7);

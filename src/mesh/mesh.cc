@@ -195,12 +195,13 @@ std::string Mesh::address_of(std::string_view peer) const {
   return candidate == nullptr ? "" : candidate->host;
 }
 
-std::vector<std::string> Mesh::addresses() const {
-  std::vector<std::string> addresses;
+std::vector<OwnAddress> Mesh::addresses() const {
+  std::vector<OwnAddress> addresses;
   for (const Interface& interface : state_->interfaces) {
     for (const InterfaceAddress& own : interface.addresses) {
       const bool is_local = own.ip.is_v6() && own.ip.to_v6().is_link_local();  // needs a scope
-      if (!interface.loopback && !is_local) addresses.push_back(own.ip.to_string());
+      if (!interface.loopback && !is_local)
+        addresses.push_back({interface.name, interface_kind(interface), own.ip.to_string()});
     }
   }
   return addresses;

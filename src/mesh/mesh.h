@@ -58,6 +58,11 @@ struct LinkStatus {
   net::TimePoint measured_at;
 };
 
+struct OwnAddress {
+  std::string interface, kind;  // as in LinkStatus
+  std::string address;          // numeric
+};
+
 // Called on the loop thread, never from inside a call to the mesh.
 struct MeshEvents {
   std::function<void(const Peer& peer)> link_up;  // also when a better path takes a link's place
@@ -100,9 +105,9 @@ class Mesh {
                                                          net::TimePoint deadline);
 
   std::string address_of(
-      std::string_view peer) const;            // of its link, or where it may be; "": unknown
-  std::vector<std::string> addresses() const;  // our own that others may reach, numeric
-  std::vector<Refusal> refusals() const;       // the latest first
+      std::string_view peer) const;           // of its link, or where it may be; "": unknown
+  std::vector<OwnAddress> addresses() const;  // that others may reach
+  std::vector<Refusal> refusals() const;      // the latest first
 
   net::Task<void> close();  // tells the peers
 

@@ -104,7 +104,8 @@ TEST(BetterPath, IsTakenAndTheStreamsOfTheOldOneEndInPeace) {
   std::sort(devices.begin(), devices.end(),
             [](const auto& a, const auto& b) { return a->id() < b->id(); });
   Device &a = *devices[0], &b = *devices[1];
-  const std::vector<std::string> addresses = a.mesh->addresses();
+  std::vector<std::string> addresses;
+  for (const OwnAddress& own : a.mesh->addresses()) addresses.push_back(own.address);
   a.mesh->introduce(b.id(), addresses, b.mesh->port());
   if (addresses.empty()) {
     close_all(loop, {&a, &b});

@@ -167,8 +167,12 @@ void Cluster::fill_links(cluster::DeviceDocument& self) const {
   self.links.clear();
   if (!mesh_) return;
   self.mesh_port = mesh_->port();
-  self.addresses = mesh_->addresses();
-  self.addresses.resize(std::min(self.addresses.size(), kMaxAddresses));
+  self.addresses.clear();
+  for (mesh::OwnAddress& own : mesh_->addresses()) {
+    if (self.addresses.size() == kMaxAddresses) break;
+    self.addresses.push_back(
+        {std::move(own.interface), std::move(own.kind), std::move(own.address)});
+  }
   const std::vector<mesh::LinkStatus> measured = mesh_->links();
   for (const mesh::Peer& peer : mesh_->peers()) {
     cluster::LinkDocument document{.peer = peer.id, .address = peer.address};
@@ -181,14 +185,11 @@ void Cluster::fill_links(cluster::DeviceDocument& self) const {
       document.bandwidth_mbit_per_s = link->bytes_per_s * 8 / 1e6;
       if (link->bytes_per_s > 0) document.measured_unix_ms = unix_ms_of(link->measured_at);
     }
+    document.ways = ways_to(peer.id);
     self.links.push_back(std::move(document));
   }
 }
-    document.ways = ways_to(peer.id);
 
-// --- leading
-
-void Cluster::lead() {
 std::vector<cluster::WayDocument> Cluster::ways_to(const std::string& peer) const {
   std::vector<cluster::WayDocument> ways;
   const auto device = shell_->devices().find(peer);
@@ -220,6 +221,9 @@ bool Cluster::has_new_mark() const {
   return mesh_ && std::any_of(devices().begin(), devices().end(), is_new);
 }
 
+// --- leading
+
+void Cluster::lead() {
   if (leading_ || !shell_->leads()) return;
   leading_ = true;  // what is published below comes back here
   for (const auto& [id, device] : shell_->devices()) {
@@ -250,10 +254,10 @@ Result<std::string> Cluster::place_here(const std::string& model, const cluster:
     return fail(Code::kUnavailable, "{} instances run already; stop one", plan().instances.size());
   }
   publish();  // with the memory that is free now
+  const cluster::TopologyWish wish{.transport = wishes.transport, .model = &cost};
   COHORT_TRY(cluster::InstancePlan instance,
              cluster::place_instance(new_instance_id(), model, cost, wishes,
                                      cluster::topology_of(devices(), plan(), wish)));
-  const cluster::TopologyWish wish{.transport = wishes.transport};
   const std::string id = instance.id;
   log::info("instance {}: placing {} ({}): {}", id, model, instance.sharding, instance.reason);
   cluster::PlanDocument next = plan();
@@ -273,7 +277,8 @@ void Cluster::stop_here(const std::vector<std::string>& instances) {
 Result<std::vector<cluster::Placement>> Cluster::placements(const cluster::ModelCost& cost,
                                                             const cluster::InstanceWishes& wishes,
                                                             cluster::Topology& topology) const {
-  topology = cluster::topology_of(devices(), plan(), {.transport = wishes.transport});
+  topology =
+      cluster::topology_of(devices(), plan(), {.transport = wishes.transport, .model = &cost});
   return cluster::placements_of(cost, wishes, topology);
 }
 

@@ -34,7 +34,10 @@ void Cluster::introduce_needed() {
   for (const std::string& device : needed) {
     const auto known = devices().find(device);
     if (known == devices().end() || device == id() || mesh_->find(device) != nullptr) continue;
-    mesh_->introduce(device, known->second.addresses, known->second.mesh_port);
+    std::vector<std::string> hosts;
+    for (const cluster::AddressDocument& own : known->second.addresses)
+      hosts.push_back(own.address);
+    mesh_->introduce(device, hosts, known->second.mesh_port);
   }
 }
 

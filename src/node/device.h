@@ -23,6 +23,7 @@ struct DeviceHardware {
   std::string system;  // "linux x86_64"
   std::string cpu;     // its model name
   int32_t cores = 0;
+  std::string machine;  // the same for all processes under one kernel, containers too; "": unknown
 };
 DeviceHardware device_hardware();
 

@@ -64,6 +64,7 @@ DeviceHardware device_hardware() {
     const bool is_model = line.starts_with("model name") || line.starts_with("Model");
     if (is_model && hardware.cpu.empty()) hardware.cpu = line.substr(colon + 2);
   }
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> hardware.machine;
   return hardware;
 }
 

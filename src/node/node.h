@@ -90,6 +90,14 @@ struct DeviceStatus {
   bool self = false, leader = false;
 };
 
+// Somebody who came, or whom we dialed, and who did not become a peer.
+struct RefusedPeer {
+  std::string address;
+  std::string why, remedy;  // remedy "": the reason says it, or none is known
+  int64_t first_unix_ms = 0, last_unix_ms = 0;
+  uint64_t times = 0;
+};
+
 // A placement of a model that was asked about, with the devices its indices mean.
 struct PlanAnswer {
   cluster::Topology topology;
@@ -125,6 +133,7 @@ class Node {
 
   std::vector<InstanceStatus> instances() const;
   std::vector<DeviceStatus> devices() const;
+  std::vector<RefusedPeer> refused_peers() const;  // by this device; the latest first
   const Cluster& cluster() const { return *cluster_; }
   const std::string& device_id() const { return cluster_->id(); }
   net::Task<std::vector<ModelListing>> models();

@@ -30,6 +30,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
   self.version = COHORT_VERSION;
   self.system = hardware.system;
   self.cpu = hardware.cpu;
+  self.machine = hardware.machine;
   self.cores = hardware.cores;
   self.instruction_set = speed_.instruction_set;
   self.memory_total_bytes = memory.total_bytes;
@@ -132,6 +133,18 @@ std::vector<DeviceStatus> Node::devices() const {
   for (auto& [facts, state] : cluster_->shell().devices_and_states()) {
     const bool self = facts.id == device_id(), leads = leader == facts.id;
     all.push_back({std::move(facts), std::move(state), self, leads});
+  }
+  return all;
+}
+
+std::vector<RefusedPeer> Node::refused_peers() const {
+  std::vector<RefusedPeer> all;
+  const mesh::Mesh* mesh = std::as_const(*cluster_).mesh();
+  if (mesh == nullptr) return all;
+  for (mesh::Refusal& refusal : mesh->refusals()) {
+    std::string remedy = mesh::remedy_for(refusal);
+    all.push_back({std::move(refusal.address), std::move(refusal.why), std::move(remedy),
+                   refusal.first_unix_ms, refusal.last_unix_ms, refusal.times});
   }
   return all;
 }
