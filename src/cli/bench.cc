@@ -38,11 +38,13 @@ double seconds_since(Clock::time_point started) {
 // other streams, and of a prompt's next rows, are under way where there are stages to work on them.
 class Drive {
  public:
-  Drive(runner::LocalRanks& ranks, int32_t streams, int32_t positions)
+  // Sequences begin at position `depth`: before it the cache is zeros, which are as slow to read as any.
+  Drive(runner::LocalRanks& ranks, int32_t streams, int32_t depth, int32_t positions)
       : executor_(ranks.executor()),
         vocab_(ranks.first().model->info().vocab_size),
-        pages_(divide_up(positions, backend::kPageTokens)) {
-    positions_.assign(static_cast<size_t>(streams), 0);
+        depth_(depth),
+        pages_(divide_up(depth + positions, backend::kPageTokens)) {
+    positions_.assign(static_cast<size_t>(streams), depth);
     logits_.resize(static_cast<size_t>(streams) * static_cast<size_t>(vocab_));
   }
 
@@ -69,7 +71,7 @@ class Drive {
     return finish_until(0);
   }
 
-  void rewind() { std::fill(positions_.begin(), positions_.end(), 0); }
+  void rewind() { std::fill(positions_.begin(), positions_.end(), depth_); }
 
  private:
   struct Streams {
@@ -106,6 +108,7 @@ class Drive {
 
   runner::RankExecutor& executor_;
   const int32_t vocab_;
+  const int32_t depth_;
   const int32_t pages_;  // of one stream
   std::vector<int32_t> positions_;
   std::vector<float> logits_;
@@ -119,7 +122,7 @@ struct Samples {
 
 Result<Samples> measure(runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
                         Progress& progress) {
-  Drive drive(ranks, streams, options.pp + options.tg);
+  Drive drive(ranks, streams, options.depth, options.pp + options.tg);
   Samples samples;
   std::vector<double> first;
   for (int32_t repeat = -1; repeat < options.repeat; ++repeat) {  // one round to warm up
@@ -191,7 +194,19 @@ double bytes_per_step(const runner::LocalRanks& ranks, const BenchOptions& optio
                        backend::kPageTokens;
   const double kv = first * options.ranks;  // as much on the others
   return static_cast<double>(ranks.weight_bytes()) * (1 - work.idle_expert_share) +
-         streams * kv * (options.pp + options.tg / 2.0);
+         streams * kv * (options.depth + options.pp + options.tg / 2.0);
+}
+
+// Multiply-adds of a prompt token with the keys and values before it.
+double attention_parameters(const runner::LocalRanks& ranks, const BenchOptions& options) {
+  const Json& config = ranks.first().checkpoint.config();
+  if (!config.contains("num_attention_heads") || !config["num_attention_heads"].is_number())
+    return 0;
+  double dims = 0;
+  for (const backend::KvLayerSpec& layer : ranks.first().model->info().kv.layers) {
+    dims += layer.key_dim + (layer.value_dim > 0 ? layer.value_dim : layer.value_prefix);
+  }
+  return config["num_attention_heads"].get<double>() * dims * (options.depth + options.pp / 2.0);
 }
 
 double peak_of(const std::string& math, const backend::MachineLimits& limits) {
@@ -205,7 +220,7 @@ Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, i
   const double prefill = median(samples.prefill);
   const Work work = work_of(ranks.first().checkpoint, streams);
   const double read_per_s = decode / streams * bytes_per_step(ranks, options, streams, work);
-  const double operations = 2.0 * work.prompt_parameters;
+  const double operations = 2.0 * (work.prompt_parameters + attention_parameters(ranks, options));
   const double peak = peak_of(options.math, limits);
   return Json{{"model", options.model},
               {"devices", options.ranks},
@@ -214,6 +229,7 @@ Json result_json(const runner::LocalRanks& ranks, const BenchOptions& options, i
               {"concurrency", streams},
               {"pp", options.pp},
               {"tg", options.tg},
+              {"depth", options.depth},
               {"prefill_tokens_per_s", prefill},
               {"decode_tokens_per_s", decode},
               {"decode_read_limit_fraction", read_per_s / limits.read_bytes_per_s},
@@ -255,7 +271,7 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
                   .kv_type = options.kv_type,
                   .math = options.math},
       .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
-      .kv_pages = most * divide_up(options.pp + options.tg, backend::kPageTokens)};
+      .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
   COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
   COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
   COHORT_TRY(local.command.group,
@@ -282,7 +298,7 @@ Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
   const auto started = Clock::now();
   COHORT_TRY(const runner::LocalRanksOptions local, ranks_of(source, options));
   COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));
-  COHORT_TRY_VOID(Drive(*ranks, 1, 1).prefill(1));
+  COHORT_TRY_VOID(Drive(*ranks, 1, 0, 1).prefill(1));
   const double load_s = seconds_since(started);
   options.threads = ranks->first().backend->info().threads * options.ranks;
   Json results = Json::array();

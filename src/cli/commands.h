@@ -106,6 +106,7 @@ struct BenchOptions {
   std::filesystem::path write;  // only write the shape's model into this folder
   int32_t pp = 512;
   int32_t tg = 128;
+  int32_t depth = 0;  // positions before the prompt
   std::vector<int32_t> concurrency = {1};
   int32_t repeat = 5;
   int32_t threads = 0;  // 0: one a core; of several ranks together

@@ -280,6 +280,9 @@ void add_bench(CLI::App& app, Options& o) {
   command.add_option("--tg", o.bench.tg, "generated tokens")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command.add_option("--depth", o.bench.depth, "positions before the prompt, for long contexts")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command.add_option("--concurrency", o.bench.concurrency, "streams at once, a list")
       ->delimiter(',');
   command.add_option("--repeat", o.bench.repeat, "runs; medians are reported")
