@@ -1,6 +1,6 @@
-// How documents spread: news goes out at once (to everyone while there are few; when there are many, to the neighbours, who
-// pass it on to theirs), and every ping carries the hash of its sender's documents, so that what was lost on the way arrives all the
-// same: who sees another hash answers with a digest.
+// How documents spread: news goes out at once (to everyone while there are few; when there are many, to the neighbours,
+// who pass it on to theirs), and every ping carries the hash of its sender's documents, so that what was lost on the
+// way arrives all the same: who sees another hash answers with a digest.
 #pragma once
 
 #include <set>

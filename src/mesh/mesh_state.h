@@ -1,5 +1,6 @@
 // The parts of a Mesh and how they hang together; for the files of mesh/ only. mesh.cc: its life and its interface;
-// mesh_joining.cc: from a connection to a trusted peer; mesh_links.cc: the life of a link; mesh_needs.cc: which links there should be.
+// mesh_joining.cc: from a connection to a trusted peer; mesh_links.cc: the life of a link; mesh_needs.cc: which links
+// there should be.
 #pragma once
 
 #include <list>
