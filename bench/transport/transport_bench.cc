@@ -1,4 +1,4 @@
-// all_sum of 2 ranks beside the least that any sum must do on the same machine at the same moment: both send, both
+// all_sum of 2 ranks, each on a core of its own, beside the least that any sum must do on the same machine at the same moment: both send, both
 // receive, nothing else. Read p50_us: the mean also holds what other programs took of the cores.
 #include <benchmark/benchmark.h>
 
@@ -8,11 +8,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <future>
 #include <thread>
 #include <vector>
 
+#include "hosts.h"
 #include "transport/local_groups.h"
-#include "transport/socket.h"
+#include "transport/tcp.h"
 
 namespace cohort::transport {
 namespace {
@@ -33,14 +35,44 @@ void time_each(benchmark::State& state, Operation operation) {
   state.counters["p90_us"] = times_us[times_us.size() * 9 / 10];
 }
 
+std::unique_ptr<Link> open_end(UniqueFd socket, int rank, const std::optional<LinkKey>& secret) {
+  const HandshakeOptions handshake{.rank = rank, .peer_rank = 1 - rank, .secret = secret};
+  return open_tcp_link(std::move(socket), handshake, "the other rank").value();
+}
+
+LinkPair make_links(const LocalGroupOptions& options) {
+  if (options.type == LinkType::kShm) {
+    LinkTable links = make_local_links(options).value();
+    return {std::move(links[0][1]), std::move(links[1][0])};
+  }
+  auto sockets = connected_hosts().value();
+  auto far = std::async(std::launch::async,
+                        [&] { return open_end(std::move(sockets.second), 1, options.secret); });
+  auto near = open_end(std::move(sockets.first), 0, options.secret);
+  return {std::move(near), far.get()};
+}
+
+std::vector<std::unique_ptr<Group>> make_groups(const LocalGroupOptions& options) {
+  LinkPair ends = make_links(options);
+  std::vector<std::unique_ptr<Link>> near(2), far(2);
+  near[1] = std::move(ends.first);
+  far[0] = std::move(ends.second);
+  std::vector<std::unique_ptr<Group>> groups;
+  groups.push_back(make_group(0, std::move(near), options.group));
+  groups.push_back(make_group(1, std::move(far), options.group));
+  return groups;
+}
+
 void time_all_sum(benchmark::State& state, const LocalGroupOptions& options) {
-  auto groups = make_local_groups(options).value();
+  auto groups = make_groups(options);
   const auto count = static_cast<size_t>(state.range(0)) / sizeof(float);
   const auto serve = [count](Group& group) {
+    pin_to_core(1);
     std::vector<float> values(count);
     while (group.all_sum(values, Deadline::never())) {
     }
   };
+  pin_to_core(0);
   std::thread other(serve, std::ref(*groups[1]));
   std::vector<float> values(count);
   time_each(state, [&] { return groups[0]->all_sum(values, Deadline::never()).has_value(); });
@@ -79,9 +111,11 @@ bool exchange(int fd, std::vector<char>& buffer) {
 }
 
 void raw_exchange_tcp(benchmark::State& state) {
-  auto sockets = tcp_pair().value();
+  auto sockets = connected_hosts().value();
   const auto size = static_cast<size_t>(state.range(0));
+  pin_to_core(0);
   std::thread other([fd = sockets.second.get(), size] {
+    pin_to_core(1);
     std::vector<char> buffer(size);
     while (exchange(fd, buffer)) {
     }
@@ -111,7 +145,9 @@ bool exchange(RawSide& ours, RawSide& theirs, int64_t round, std::vector<char>& 
 void raw_exchange_shm(benchmark::State& state) {
   auto sides = std::make_unique<RawSide[]>(2);
   const auto size = static_cast<size_t>(state.range(0));
+  pin_to_core(0);
   std::thread other([&] {
+    pin_to_core(1);
     std::vector<char> buffer(size);
     for (int64_t round = 1; exchange(sides[1], sides[0], round, buffer); ++round) {
     }

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "cli/commands.h"
 #include "cli/model_store.h"
+#include "cli/model_cost.h"
 #include "cli/synthetic_model.h"
 #include "cli/terminal.h"
 #include "runner/process_memory.h"
@@ -23,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kChunkRows = 512;
 
+constexpr int32_t kStageRows = 256;  // of all stages together: smaller chunks fill them sooner
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -50,7 +52,7 @@ class Drive {
 
   // `rows` more tokens on each stream, in chunks; logits of the last one.
   Result<void> prefill(int32_t rows) {
-    const int32_t chunk = kChunkRows / executor_.depth();
+    const int32_t chunk = executor_.depth() == 1 ? kChunkRows : kStageRows / executor_.depth();
     for (int32_t done = 0; done < rows; done += chunk) {
       COHORT_TRY_VOID(
           begin({0, positions_.size()}, std::min(chunk, rows - done), executor_.depth()));
@@ -261,6 +263,30 @@ void print_table(const Json& results) {
 }
 
 // The cores are shared out among the ranks.
+std::optional<transport::SlowPath> path_of(const BenchOptions& options) {
+  if (options.link_mbit_per_s <= 0 && options.link_delay_us <= 0) return std::nullopt;
+  return transport::SlowPath{
+      .one_way = std::chrono::nanoseconds(static_cast<int64_t>(options.link_delay_us * 1e3)),
+      .bytes_per_s = options.link_mbit_per_s * 1e6 / 8};
+}
+
+// Stages that read as many bytes a token: the last has fewer layers, for it has the head, too. Otherwise even.
+Result<std::vector<double>> fractions_of(const formats::Checkpoint& checkpoint,
+                                         const BenchOptions& options) {
+  if (options.sharding != "pipeline") return std::vector<double>();
+  COHORT_TRY(const cluster::ModelCost cost, model_cost(checkpoint, options.kv_type));
+  double layers = 0;
+  for (const cluster::LayerCost& layer : cost.layers)
+    layers += static_cast<double>(layer.touched_bytes);
+  const double head = static_cast<double>(cost.head_bytes);
+  const double share = (layers + head) / options.ranks;
+  std::vector<double> fractions(static_cast<size_t>(options.ranks), share / layers);
+  fractions.back() = std::max(share - head, share / 8) / layers;
+  const double sum = std::accumulate(fractions.begin(), fractions.end(), 0.0);
+  for (double& fraction : fractions) fraction /= sum;
+  return fractions;
+}
+
 Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const BenchOptions& options) {
   const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
   const int32_t threads = options.threads > 0 ? options.threads : backend::usable_cores();
@@ -273,10 +299,15 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
       .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
       .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
   COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
+      .path = path_of(options),
   COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
-  COHORT_TRY(local.command.group,
-             runner::make_layout(
-                 {.sharding = options.sharding, .ranks = options.ranks, .layers = layers}));
+  if (options.encrypt) local.secret = transport::LinkKey{};
+  COHORT_TRY(const std::vector<double> fractions, fractions_of(checkpoint, options));
+  COHORT_TRY(local.command.group, runner::make_layout({.sharding = options.sharding,
+                                                       .ranks = options.ranks,
+                                                       .fractions = fractions,
+                                                       .layers = layers}));
+  local.command.group->wire = options.wire;
   return local;
 }
 

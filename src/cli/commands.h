@@ -117,6 +117,10 @@ struct BenchOptions {
   std::string transport = "tcp";
 };
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
+  std::string wire = "f32";
+  bool encrypt = false;        // TCP links
+  double link_mbit_per_s = 0;  // slows them down to this rate, and
+  double link_delay_us = 0;    // by this much one way
 
 int calibrate(
     int32_t threads);  // 0: one a core  // for the daemon: what this machine does at best, as JSON

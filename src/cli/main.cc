@@ -301,6 +301,14 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"f32", "fast", "int8"}))
       ->capture_default_str();
   command.add_option("--kv-type", o.bench.kv_type)
+  command.add_option("--wire", o.bench.wire, "of values between the ranks")
+      ->check(CLI::IsMember({"f32", "bf16", "q8"}))
+      ->capture_default_str();
+  command.add_flag("--encrypt", o.bench.encrypt, "links of tcp, as devices do");
+  command.add_option("--link-mbit", o.bench.link_mbit_per_s, "slow each link down to this rate")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--link-delay-us", o.bench.link_delay_us, "and by so much one way")
+      ->check(CLI::NonNegativeNumber);
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}))
       ->capture_default_str();
   add_common(command, o);

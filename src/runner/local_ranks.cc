@@ -42,6 +42,8 @@ Result<std::unique_ptr<LocalRanks>> LocalRanks::start(const LocalRanksOptions& o
                                                            .type = options.links,
                                                            .group = {.wire = placement.wire}}));
   for (int32_t r = 1; r < rank_count(layout); ++r) {
+                                                           .secret = options.secret,
+                                                           .path = options.path,
     ranks->others_.emplace_back(
         [self = ranks.get(), options, r, group = ranks->groups_[static_cast<size_t>(r)].get()] {
           self->serve(options, place_rank(*options.command.group, r).value(), *group);

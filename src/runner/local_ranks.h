@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct LocalRanksOptions {
   LoadCommand command;  // with a group; of all ranks
   transport::LinkType links = transport::LinkType::kTcp;
   int32_t kv_pages = 0;
+  std::optional<transport::LinkKey> secret;  // none: not encrypted
+  std::optional<transport::SlowPath> path;   // none: as fast as the links are
 };
 
 class LocalRanks {

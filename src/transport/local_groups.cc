@@ -11,17 +11,15 @@
 namespace cohort::transport {
 namespace {
 
-using Pair = std::pair<std::unique_ptr<Link>, std::unique_ptr<Link>>;
-
 std::string name_of(int rank) { return fmt::format("rank {}", rank); }
 
-Result<Pair> connect_shm(int low, int high) {
+Result<LinkPair> connect_shm(int low, int high) {
   COHORT_TRY(auto sockets, unix_pair());
   COHORT_TRY(auto first,
              open_shm_link(std::move(sockets.first), {.creator = true, .name = name_of(high)}));
   COHORT_TRY(auto second,
              open_shm_link(std::move(sockets.second), {.creator = false, .name = name_of(low)}));
-  return Pair(std::move(first), std::move(second));
+  return LinkPair(std::move(first), std::move(second));
 }
 
 struct Named {
@@ -46,8 +44,8 @@ Result<std::unique_ptr<Link>> open_end(UniqueFd socket, HandshakeOptions handsha
 }
 
 // A handshake needs both ends at once, hence the second thread.
-Result<Pair> connect_by(std::string_view transport, int low, int high,
-                        const std::optional<LinkKey>& secret) {
+Result<LinkPair> connect_by(std::string_view transport, int low, int high,
+                            const std::optional<LinkKey>& secret) {
   COHORT_TRY(auto sockets, tcp_pair());
   auto opening = std::async(std::launch::async, [&] {
     return open_end(std::move(sockets.second), {.rank = high, .peer_rank = low, .secret = secret},
@@ -58,7 +56,7 @@ Result<Pair> connect_by(std::string_view transport, int low, int high,
   auto second = opening.get();
   if (!first) return tl::unexpected(first.error());
   if (!second) return tl::unexpected(second.error());
-  return Pair(std::move(*first), std::move(*second));
+  return LinkPair(std::move(*first), std::move(*second));
 }
 
 }  // namespace
@@ -85,9 +83,11 @@ Result<LinkTable> make_local_links(const LocalGroupOptions& options) {
   for (size_t low = 0; low < size; ++low) {
     for (size_t high = low + 1; high < size; ++high) {
       const int a = static_cast<int>(low), b = static_cast<int>(high);
-      COHORT_TRY(Pair pair, options.type == LinkType::kShm
-                                ? connect_shm(a, b)
-                                : connect_by(named(options.type).transport, a, b, options.secret));
+      COHORT_TRY(LinkPair pair,
+                 options.type == LinkType::kShm
+                     ? connect_shm(a, b)
+                     : connect_by(named(options.type).transport, a, b, options.secret));
+      if (options.path) pair = slow_down(std::move(pair), *options.path);
       links[low][high] = std::move(pair.first);
       links[high][low] = std::move(pair.second);
     }

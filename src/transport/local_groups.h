@@ -11,19 +11,22 @@
 #include "base/result.h"
 #include "transport/cipher.h"
 #include "transport/group.h"
+#include "transport/slow_link.h"
 
 namespace cohort::transport {
 
 enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc };
 const char* type_name(LinkType type);               // "Tcp"
 LinkType link_type_of(std::string_view transport);  // "tcp"; kTcp when it is none of ours
-std::vector<LinkType> link_types_here();            // those that this machine can open
+// Those that this machine can open; but UCX, of which a few dozen in one process take minutes.
+std::vector<LinkType> link_types_here();
 inline void PrintTo(LinkType type, std::ostream* out) { *out << type_name(type); }
 
 struct LocalGroupOptions {
   int size = 1;
   LinkType type = LinkType::kShm;
   std::optional<LinkKey> secret;  // of TCP links
+  std::optional<SlowPath> path;   // none: as fast as the links are
   GroupOptions group;
 };
 
