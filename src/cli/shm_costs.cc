@@ -29,7 +29,9 @@ Result<void> receive(transport::Link& link, std::vector<std::byte>& into) {
   for (int spins = 1;; ++spins) {
     COHORT_TRY(const auto message, link.try_receive());
     if (!message) {
-      if (spins % kSpinsBeforeYield == 0) std::this_thread::yield();
+      if (spins % kSpinsBeforeYield != 0) continue;
+      COHORT_TRY_VOID(link.check());  // its end is seen nowhere else
+      std::this_thread::yield();
       continue;
     }
     into.assign(message->payload.begin(), message->payload.end());

@@ -59,6 +59,7 @@ class Generation {
   void fail(Error error);                  // after the deltas that are there
   size_t buffered_bytes() const { return buffered_bytes_; }
   int crashes_without_progress = 0;
+  std::string model;  // that was asked for; "" of a peer's, which asked for an instance
   bool for_peer =
       false;  // another device asked, and finds the instance again by itself when it moves
   bool paused = false;  // withdrawn from the runner until the reader has caught up

@@ -155,6 +155,7 @@ class Node {
   // Requests.
   size_t queue_limit() const;
   void dispatch(Generation& generation, const cluster::InstancePlan& plan);
+  void leave_to_another(Generation& generation, const Error& why);
   bool can_dispatch(const cluster::InstancePlan& plan);
   bool is_driven_elsewhere(const cluster::InstancePlan& plan, const InstanceStatus& status) const;
   void park(Generation& generation, const std::string& instance, Error why, bool is_coming = false);

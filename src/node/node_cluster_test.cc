@@ -181,6 +181,24 @@ TEST_F(NodeClusterTest, AStreamGoesOnWhenTheRunnerOfAnotherRankIsKilled) {
   }(*this));
 }
 
+TEST_F(NodeClusterTest, AStreamGoesOnAtAnotherInstanceWhenItsOwnIsStopped) {
+  run(3, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto first = co_await t.place(0, only("b"));
+    EXPECT_TRUE(first) << first.error().message;
+    if (!first) co_return;
+    const auto generation = t.nodes_[2]->generate("echo", ask("forever"));
+    const auto begun = co_await generation->next(net::Clock::now() + kLongEnough);
+    EXPECT_TRUE(begun);
+    PlaceWish wish{.model = "echo", .wishes = only("a"), .another = true};
+    const auto second = co_await t.nodes_[0]->place(std::move(wish), true);
+    EXPECT_TRUE(second) << second.error().message;
+    if (!second) co_return;
+    const auto stopped = co_await t.nodes_[0]->stop(first->id);
+    EXPECT_TRUE(stopped) << stopped.error().message;
+    co_await t.expect_goes_on(*generation);
+  }(*this));
+}
+
 TEST_F(NodeClusterTest, ADeviceThatLeavesHandsItsInstanceOverAndTheStreamGoesOn) {
   run(3, [](NodeClusterTest& t) -> net::Task<void> {
     const auto placed = co_await t.place(0, only("b"));

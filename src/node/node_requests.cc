@@ -11,6 +11,7 @@ namespace cohort::node {
 std::unique_ptr<Generation> Node::generate(const std::string& model,
                                            runner::GenerateRequest request) {
   auto generation = std::make_unique<Generation>(executor_, std::move(request));
+  generation->model = model;
   if (draining_) {
     generation->fail(leaving());
   } else if (const cluster::InstancePlan* plan = find(model)) {
@@ -95,7 +96,7 @@ void Node::retry_parked() {
     if (plan == nullptr && car.is_coming && !is_late) {
       parking_.add(std::move(car));
     } else if (plan == nullptr) {
-      car.generation->fail(car.why);
+      leave_to_another(*car.generation, car.why);
     } else if (is_late) {
       car.generation->fail(
           {Code::kUnavailable, fmt::format("instance {} did not come back in {} s: {}", plan->id,
@@ -106,6 +107,13 @@ void Node::retry_parked() {
       parking_.add(std::move(car));
     }
   }
+}
+
+// Its instance was stopped; perhaps before this device heard of it, and of the one in its place.
+void Node::leave_to_another(Generation& generation, const Error& why) {
+  const cluster::InstancePlan* other = generation.model.empty() ? nullptr : find(generation.model);
+  if (other == nullptr || status_of(*other).state == "failed") return generation.fail(why);
+  dispatch(generation, *other);
 }
 
 bool Node::can_dispatch(const cluster::InstancePlan& plan) {
