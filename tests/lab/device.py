@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import os
 import signal
 import subprocess
@@ -102,6 +103,18 @@ class Device:
 
     def end(self, name):
         return self.request("DELETE", f"/cohort/instances/{name}")
+
+    def end_all(self, model):
+        """All instances of a model, if there are any."""
+        for instance in self.instances():
+            if instance["model"] == model:
+                self.end(instance["instance"])
+
+    def next_token_odds(self, model, prompt_ids):
+        """Of the likeliest tokens after a prompt."""
+        body = {"model": model, "prompt": prompt_ids, "max_tokens": 1, "temperature": 0, "logprobs": 5, "ignore_eos": True}
+        choice = self.request("POST", "/v1/completions", body)["choices"][0]
+        return {token: math.exp(odds) for token, odds in choice["logprobs"]["top_logprobs"][0].items()}
 
     def complete(self, model, tokens, prompt_ids=None, prompt="What is a lantern?"):
         """Greedy text of a fixed length, as a list of (seconds since the request, piece)."""

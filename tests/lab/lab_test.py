@@ -1,17 +1,28 @@
 #!/usr/bin/env python3
 """Devices on a real network: discovery, splitting, death, partition. Prints what took how long; asserts what must come out."""
 
+import math
 import os
 import re
+import statistics
 import sys
 import tempfile
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
+import fixtures
 import network
 from device import Device, eventually
 
 EXACT = ("--math", "f32", "--kv-type", "f32")  # so that another cut gives the same text, bit for bit
+TOKENS = 16  # of a fixture's answer
+LIMIT = r"\d+ layers|\d+ [a-z -]*heads|too few for \d+ ranks"
+
+
+def stage(device, first_layer, last_layer, fraction=0):
+    """Layers by hand; devices with the same ones share them."""
+    return {"device": device, "first_layer": first_layer, "last_layer": last_layer, "fraction": fraction}
 
 
 def report(text):
@@ -137,12 +148,9 @@ class Sharding(LabTest):
         devices[0].end("demo")
         planned = devices[0].plan("demo", sharding="pipeline", devices=2)[0]["members"]
         self.assertEqual([member["rank"] for member in planned], [1, 0], "in the order of layers; rank 0 has the last ones")
-        uneven = [{"device": "h3", "first_layer": 0, "last_layer": 1}, {"device": "h1", "first_layer": 1, "last_layer": 4}]
-        for wishes in ({"sharding": "pipeline", "devices": 2}, {"sharding": "pipeline", "devices": 3},
-                       {"sharding": "pipeline", "devices": 4}, {"sharding": "tensor", "devices": 2},
-                       {"sharding": "tensor", "devices": 3}, {"manual": uneven}):
+        for wishes in ({"sharding": "pipeline", "devices": 3}, {"sharding": "tensor", "devices": 3}):
             placed = devices[1].place("demo", **wishes)
-            self.assertEqual(len(placed["members"]), wishes.get("devices", 2))
+            self.assertEqual(len(placed["members"]), 3)
             for device in devices:
                 self.assertEqual(device.complete("demo", 60).rest(), expected, f"{wishes}, asked at {device.name}")
             devices[2].end("demo")
@@ -154,6 +162,86 @@ class Sharding(LabTest):
         with self.assertRaisesRegex(RuntimeError, "h9"):
             devices[0].place("demo", only=["h9"])
         self.assertEqual(devices[0].instances(), [])
+
+
+class Families(LabTest):
+    """Every family there is a checkpoint of, over five hosts in every way that its layers and heads allow."""
+
+    def setUp(self):
+        super().setUp()
+        self.models = os.path.join(self.folder.name, "models")
+        self.layers = fixtures.write_all(self.models)
+        _, self.devices = self.cluster(5, *EXACT, "--models-dir", self.models)
+        self.asked = 0
+
+    def text(self, model, seed=0, tokens=TOKENS):
+        """Asked at another device each time."""
+        self.asked += 1
+        device = self.devices[self.asked % len(self.devices)]
+        return device.complete(model, tokens, prompt_ids=fixtures.prompt(seed)).rest()
+
+    def placed(self, model, wishes):
+        """None: refused, with the limit in the reason."""
+        try:
+            return self.devices[0].place(model, **wishes)
+        except RuntimeError as refusal:
+            self.assertRegex(str(refusal), LIMIT, f"{model}, {wishes}")
+            self.devices[0].end_all(model)
+            return None
+
+    def cuts(self, layers):
+        for count in range(2, 6):
+            yield f"pipeline of {count}", {"sharding": "pipeline", "devices": count}
+            yield f"tensor of {count}", {"sharding": "tensor", "devices": count}
+        yield "uneven pipeline", {"manual": [stage("h3", 0, 1), stage("h1", 1, layers)]}
+        yield "uneven tensor", {"manual": [stage("h2", 0, layers, 0.75), stage("h4", 0, layers, 0.25)]}
+        yield "mixed", {"manual": [stage("h0", 0, 1), stage("h1", 0, 1), stage("h2", 1, layers)]}
+        yield "mixed the other way", {"manual": [stage("h4", 0, 1), stage("h0", 1, layers), stage("h3", 1, layers)]}
+
+    def test_greedy_text_does_not_depend_on_the_cut(self):
+        begin = time.monotonic()
+        ran, refused = 0, []
+        for model, layers in self.layers.items():
+            self.devices[0].place(model, only=["h0"])
+            expected = self.text(model)
+            self.devices[0].end_all(model)
+            for name, wishes in self.cuts(layers):
+                if self.placed(model, wishes) is None:
+                    refused.append(f"{model}: {name}")
+                    continue
+                self.assertEqual(self.text(model), expected, f"{model}, {name}")
+                self.devices[0].end_all(model)
+                ran += 1
+        report(f"{len(self.layers)} families, {ran} cuts with the same text, {len(refused)} refused, in {time.monotonic() - begin:.0f} s")
+        report("refused: " + "; ".join(refused))
+        for model, layers in self.layers.items():
+            count = sum(line.startswith(f"{model}: ") for line in refused)
+            self.assertLess(count, 10, f"nothing of {model} ran")
+            if layers >= 2:
+                self.assertNotIn(f"{model}: pipeline of 2", refused)
+
+    def test_streams_that_share_a_pipeline_do_not_mix(self):
+        model = "llama-bf16"
+        self.devices[0].place(model, only=["h0"])
+        expected = [self.text(model, seed) for seed in range(6)]
+        self.devices[0].end_all(model)
+        self.devices[0].place(model, sharding="pipeline", devices=3)
+        with ThreadPoolExecutor(6) as pool:
+            self.assertEqual(list(pool.map(lambda seed: self.text(model, seed), range(6))), expected)
+
+    def test_eight_bits_on_the_wire_change_little(self):
+        model, prompts = "llama-bf16", range(24)
+        odds = {}
+        for wire in ("f32", "q8"):
+            self.devices[0].place(model, sharding="tensor", devices=2, wire=wire)
+            odds[wire] = [self.devices[0].next_token_odds(model, fixtures.prompt(seed)) for seed in prompts]
+            self.devices[0].end_all(model)
+        agree = sum(max(a, key=a.get) == max(b, key=b.get) for a, b in zip(odds["f32"], odds["q8"])) / len(prompts)
+        divergence = statistics.mean(sum(p * math.log(p / b[t]) for t, p in a.items() if t in b)
+                                     for a, b in zip(odds["f32"], odds["q8"]))
+        report(f"q8 wire: top-1 agreement {agree:.1%}, KL over the top tokens {divergence:.5f}")
+        self.assertGreaterEqual(agree, 0.9)
+        self.assertLess(divergence, 0.02)
 
 
 class Healing(LabTest):
