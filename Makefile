@@ -1,7 +1,7 @@
 # Short names for what the presets and scripts do. Everything works without make as well; see CONTRIBUTING.md.
 PREFIX ?= /usr/local
 
-.PHONY: build demo test install lint tidy asan tsan bench bench-check measure clean
+.PHONY: build demo test test-rdma install lint tidy asan tsan bench bench-check measure clean
 
 build:
 	tools/setup.sh
@@ -13,6 +13,14 @@ demo:
 
 test:
 	./test.sh
+
+# Two ranks over software RDMA, in emulated machines: no RDMA hardware, no modules, no KVM.
+rdma_programs = rdma_rank transport_test cohort
+test-rdma:
+	tools/setup.sh test
+	cmake --preset release
+	cmake --build --preset release --target $(rdma_programs)
+	tests/rdma/suite.sh build/release
 
 install: build
 	cmake --install build/release --prefix $(PREFIX)

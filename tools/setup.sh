@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 build_packages="g++ cmake ninja-build make pkg-config ccache mold git ca-certificates
   libboost1.81-dev libssl-dev libcurl4-openssl-dev nlohmann-json3-dev libsimdjson-dev libtomlplusplus-dev libcli11-dev
   libfmt-dev libspdlog-dev libpcre2-dev libedit-dev libexpected-dev libgtest-dev libbenchmark-dev libutf8proc-dev"
-test_packages="python3 clang-format clang-tidy curl iproute2 procps g++-aarch64-linux-gnu qemu-user-static"
+test_packages="python3 clang-format clang-tidy curl iproute2 procps g++-aarch64-linux-gnu qemu-user-static
+  libibverbs-dev ibverbs-providers libucx-dev qemu-system-x86 busybox-static kmod"
 brew_packages="cmake ninja pkg-config ccache boost openssl@3 curl nlohmann-json simdjson tomlplusplus cli11 fmt spdlog
   pcre2 libedit googletest google-benchmark utf8proc"
 

@@ -1,16 +1,15 @@
 // Clock, memory, instruction set, disk, RDMA and backends of this machine.
-#include <dlfcn.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
 #include <system_error>
 
 #include "backend/cpu/cpu_backend.h"
 #include "base/bytes.h"
 #include "cli/doctor.h"
 #include "node/device.h"
+#include "transport/verbs/device.h"
 
 namespace cohort::cli {
 namespace {
@@ -21,7 +20,6 @@ using State = Finding::State;
 constexpr uint64_t kScarceMemoryBytes = 1ull << 30;
 constexpr uint64_t kScarceDiskBytes = 10ull << 30;
 constexpr uint64_t kFullDiskBytes = 16ull << 20;
-constexpr const char* kRdmaFolder = "/sys/class/infiniband";
 
 Finding examine_clock() {
   constexpr std::chrono::sys_days kEarliest = std::chrono::year{2026} / 1 / 1;
@@ -46,18 +44,13 @@ Finding examine_memory() {
   return finding;
 }
 
-bool has_rdma_devices() {
-  std::error_code error;
-  return fs::exists(kRdmaFolder, error) && !fs::is_empty(kRdmaFolder, error);
-}
-
 // Registering memory with an RDMA device locks it.
 Finding examine_memlock() {
   rlimit limit{};
   ::getrlimit(RLIMIT_MEMLOCK, &limit);
   if (limit.rlim_cur == RLIM_INFINITY) return {"memlock", State::kOk, "unlimited", ""};
   Finding finding{"memlock", State::kOk, "limit " + format_bytes(limit.rlim_cur), ""};
-  if (!has_rdma_devices()) {
+  if (transport::rdma_facts().ports.empty()) {
     finding.seen += ", which only RDMA would raise";
     return finding;
   }
@@ -97,41 +90,19 @@ Finding examine_disk(const fs::path& data_dir) {
   return finding;
 }
 
-std::string port_state(const fs::path& device) {
-  std::string state;
-  std::ifstream file(device / "ports/1/state");  // "4: ACTIVE"
-  std::getline(file, state);
-  return state.substr(std::min(state.size(), state.find(' ') + 1));
-}
-
-bool can_load_verbs() {
-  void* library = ::dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (library != nullptr) ::dlclose(library);
-  return library != nullptr;
-}
-
 void examine_rdma(Findings& findings) {
-  const bool has_library = can_load_verbs();
-  if (!has_rdma_devices()) {
-    findings.push_back({"rdma", State::kOk,
-                        fmt::format("none: no RDMA device in this machine{}",
-                                    has_library ? "" : ", nor libibverbs"),
-                        ""});
-    return;
+  const transport::RdmaFacts facts = transport::rdma_facts();
+  if (facts.ports.empty()) {
+    findings.push_back({"rdma", facts.problem.empty() ? State::kOk : State::kWarning,
+                        facts.available ? "no RDMA device that can be opened" : "no RDMA here",
+                        facts.problem});
   }
-  if (!has_library) {
-    findings.push_back({"rdma", State::kWarning, "a device is there, libibverbs is not",
-                        "apt install libibverbs1 ibverbs-providers"});
-  }
-  std::error_code error;
-  for (fs::directory_iterator it(kRdmaFolder, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string state = port_state(it->path());
-    const bool active = state == "ACTIVE";
-    findings.push_back({"rdma " + it->path().filename().string(),
-                        active ? State::kOk : State::kWarning,
-                        state.empty() ? "its state cannot be read" : state,
-                        active ? "" : "see cable, switch and 'rdma link'; until then TCP is used"});
+  for (const transport::RdmaPort& port : facts.ports) {
+    findings.push_back(
+        {fmt::format("rdma {}", port.device), port.usable() ? State::kOk : State::kWarning,
+         fmt::format("port {} {}, {:g} Gbit/s, {}", port.port, port.state, port.gbit_per_s,
+                     port.gid_index < 0 ? "no address" : port.address()),
+         port.usable() ? "" : facts.problem});
   }
 }
 

@@ -10,6 +10,7 @@
 #include "transport/shared_memory.h"
 #include "transport/shm.h"
 #include "transport/socket.h"
+#include "transport/ucx/ucx.h"
 
 namespace cohort::transport {
 namespace {
@@ -54,7 +55,12 @@ class LinkOf : public ::testing::TestWithParam<LinkType> {
   std::unique_ptr<Link> a_, b_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Links, LinkOf, ::testing::ValuesIn(link_types_here()),
+std::vector<LinkType> link_types_with_ucx() {
+  std::vector<LinkType> types = link_types_here();
+  if (has_ucx()) types.push_back(LinkType::kUcx);
+  return types;
+}
+INSTANTIATE_TEST_SUITE_P(Links, LinkOf, ::testing::ValuesIn(link_types_with_ucx()),
                          [](const auto& test) { return type_name(test.param); });
 
 TEST_P(LinkOf, MessagesArriveWholeAndInOrder) {

@@ -30,7 +30,8 @@ struct Named {
 constexpr Named kTypes[] = {{LinkType::kTcp, "Tcp", "tcp"},
                             {LinkType::kShm, "Shm", "shm"},
                             {LinkType::kVerbs, "Verbs", "verbs"},
-                            {LinkType::kVerbsUc, "VerbsUc", "verbs-uc"}};
+                            {LinkType::kVerbsUc, "VerbsUc", "verbs-uc"},
+                            {LinkType::kUcx, "Ucx", "ucx"}};
 
 const Named& named(LinkType type) { return *std::ranges::find(kTypes, type, &Named::type); }
 
@@ -71,6 +72,7 @@ LinkType link_type_of(std::string_view transport) {
 std::vector<LinkType> link_types_here() {
   std::vector<LinkType> types;
   for (const Named& known : kTypes) {
+    if (known.type == LinkType::kUcx) continue;
     if (known.transport == kTcp || offers_for(known.transport) != 0) types.push_back(known.type);
   }
   return types;

@@ -15,9 +15,10 @@
 
 namespace cohort::transport {
 
-enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc };
+enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc, kUcx };
 const char* type_name(LinkType type);               // "Tcp"
 LinkType link_type_of(std::string_view transport);  // "tcp"; kTcp when it is none of ours
+// Those that this machine can open; but UCX, of which a few dozen in one process take minutes.
 // Those that this machine can open; but UCX, of which a few dozen in one process take minutes.
 std::vector<LinkType> link_types_here();
 inline void PrintTo(LinkType type, std::ostream* out) { *out << type_name(type); }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "transport/shm_meeting.h"
+#include "transport/ucx/ucx.h"
 #include "transport/verbs/verbs.h"
 
 namespace cohort::transport {
@@ -16,6 +17,7 @@ constexpr Transport kTransports[] = {
     {"shm", 1u << 0, open_shm_between, always},
     {"verbs", 1u << 1, open_verbs_between, has_usable_rdma_port},
     {"verbs-uc", 1u << 2, open_unreliable_verbs_between, has_usable_rdma_port, /*automatic=*/false},
+    {"ucx", 1u << 3, open_ucx_between, has_ucx, /*automatic=*/false},
 };
 
 // Both sides come to the same answer. Null, and why, when it does not work between them.

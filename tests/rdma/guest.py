@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A throw-away machine with a software RDMA device (RoCE v2, the kernel's rdma_rxe), or two with a cable between them: QEMU
 in plain emulation, so the host needs no RDMA, no module and no KVM. The guest's kernel is Debian's, unpacked into a
 cache and never installed; its root is the host's own file system, read-only, so programs and their libraries are the host's.
@@ -136,7 +137,7 @@ def command(host, disk, options, cable):
     words = ["nice", "-n", "5", "timeout", str(options.timeout), "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
              "-m", str(options.memory), "-M", "q35,usb=off,smbus=off", "-nodefaults", "-no-user-config", "-display", "none",
              "-no-reboot", "-serial", "stdio", "-kernel", str(next((home / "boot").glob("vmlinuz*"))), "-initrd", disk,
-             "-append", f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on clocksource=acpi_pm guest={host}",
+             "-append", f"console=ttyS0 quiet no_timer_check panic=-1 mitigations=off nokaslr random.trust_cpu=on clocksource=acpi_pm guest={host}",
              "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"]
     if options.two:
         words += ["-netdev", f"stream,id=n,server={'on' if host == 0 else 'off'},addr.type=unix,addr.path={cable}",

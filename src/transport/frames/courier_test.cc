@@ -71,6 +71,7 @@ class CablePort final : public FramePort {
   CablePort(Cable& cable, Lane& out, Lane& in) : cable_(cable), out_(out), in_(in) {}
 
   bool is_reliable() const override { return cable_.is_reliable(); }
+  bool works_alone() const override { return cable_.is_reliable(); }
   Result<void> send(uint32_t id, std::span<const std::byte> frame) override {
     cable_.send(out_, id, frame);
     return {};

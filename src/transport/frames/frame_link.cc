@@ -1,6 +1,9 @@
 #include "transport/frames/frame_link.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -12,6 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kOwnerAway{10};         // since its last call: the caretaker takes over
+constexpr int kMostArmings = 8;                // until nothing happens meanwhile
 constexpr milliseconds kIdle{100};             // between the caretaker's looks when nothing is due
 constexpr milliseconds kLongestFarewell{300};  // for what was sent last to arrive
 constexpr std::chrono::microseconds kBetweenLooks{500};  // asleep, where a device has no events
@@ -20,6 +24,12 @@ std::vector<FramePort*> borrowed(const std::vector<std::unique_ptr<FramePort>>& 
   std::vector<FramePort*> borrows;
   for (const auto& rail : rails) borrows.push_back(rail.get());
   return borrows;
+}
+
+// Nothing goes over the control link but the kernel's own probes, a second apart: some lost in a row are no death.
+void tolerate_lost_probes(int fd) {
+  constexpr int kProbes = 5;
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof(kProbes));
 }
 
 }  // namespace
@@ -33,13 +43,16 @@ FrameLink::FrameLink(Parts parts)
                {.session = parts.session, .peer = control_->peer(), .now = Clock::now()}) {
   if (const std::optional<pollfd> control = control_->arm({.receive = true})) {
     control_fd_ = control->fd;
-    if (control_fd_ >= 0) (void)alarm_.watch(control_fd_);
+    if (control_fd_ >= 0) {
+      tolerate_lost_probes(control_fd_);
+      (void)alarm_.watch(control_fd_);
+    }
   }
   control_->disarm();
   for (const FramePort* rail : rails_) {
     if (rail->event_fd() >= 0) (void)alarm_.watch(rail->event_fd());
   }
-  if (!is_reliable()) caretaker_ = std::thread([this] { take_care(); });
+  if (!rails_.front()->works_alone()) caretaker_ = std::thread([this] { take_care(); });
 }
 
 FrameLink::~FrameLink() {
@@ -50,6 +63,7 @@ FrameLink::~FrameLink() {
   }
   closing_changed_.notify_all();
   if (caretaker_.joinable()) caretaker_.join();
+  control_.reset();  // says that we leave, before the rails end
 }
 
 // The queue pairs end with this link: what is under way is to arrive before the control link says that we leave.
@@ -77,12 +91,18 @@ tl::unexpected<Error> FrameLink::broken(Error error) {
   return tl::unexpected(*failure_);
 }
 
+// A port may notice first that the peer closes its end; whether it left, gave up or died, the control link says.
+tl::unexpected<Error> FrameLink::ended(Error error) {
+  if (const Result<void> control = check_control(); !control) return broken(control.error());
+  return broken(left_ ? *left_ : std::move(error));
+}
+
 Result<bool> FrameLink::try_send(const OutMessage& message) {
   const std::lock_guard lock(mutex_);
   if (failure_) return tl::unexpected(*failure_);
   ++calls_;
   Result<bool> sent = courier_.try_send(message, Clock::now());
-  return sent ? sent : broken(std::move(sent).error());
+  return sent ? sent : ended(std::move(sent).error());
 }
 
 Result<std::optional<InMessage>> FrameLink::try_receive() {
@@ -90,7 +110,7 @@ Result<std::optional<InMessage>> FrameLink::try_receive() {
   if (failure_) return tl::unexpected(*failure_);
   ++calls_;
   auto message = courier_.try_receive(Clock::now());
-  if (!message) return broken(std::move(message).error());
+  if (!message) return ended(std::move(message).error());
   if (!*message && left_) return broken(*left_);
   return message;
 }
@@ -99,7 +119,7 @@ void FrameLink::release() {
   const std::lock_guard lock(mutex_);
   if (failure_) return;
   if (auto released = courier_.release(Clock::now()); !released)
-    (void)broken(std::move(released).error());
+    (void)ended(std::move(released).error());
 }
 
 // The control link carries nothing while both live; its end in good order is remembered, any other is an error.
@@ -124,21 +144,26 @@ Result<void> FrameLink::check() {
     if (alive) alive = rail->check();
   }
   if (alive) alive = courier_.work(Clock::now());
+  if (alive) return alive;
   // After a farewell the rails may fail as well: what has come over them still counts.
-  if (!alive && left_) return {};
-  return alive ? alive : broken(std::move(alive).error());
+  if (!left_) (void)check_control();
+  return left_ ? Result<void>() : broken(std::move(alive).error());
 }
 
 std::optional<pollfd> FrameLink::arm(Interest interest) {
   const std::lock_guard lock(mutex_);
   if (failure_) return std::nullopt;
-  bool ready = false;
-  for (FramePort* rail : rails_) ready |= !rail->arm_events();
-  // What completed before the events were armed rings no bell.
   const auto now = Clock::now();
-  if (!courier_.work(now) || ready || (!is_reliable() && !courier_.tell())) return std::nullopt;
-  if ((interest.receive && courier_.has_message()) || (interest.send && courier_.has_room()))
-    return std::nullopt;
+  for (int tries = 0; tries < kMostArmings; ++tries) {
+    if (!courier_.work(now) || (!is_reliable() && !courier_.tell())) return std::nullopt;
+    if ((interest.receive && courier_.has_message()) || (interest.send && courier_.has_room()))
+      return std::nullopt;
+    if (std::ranges::all_of(rails_, &FramePort::arm_events)) return sleeper(interest, now);
+  }
+  return std::nullopt;
+}
+
+pollfd FrameLink::sleeper(Interest interest, Courier::Time now) {
   std::optional<Courier::Time> alarm = courier_.alarm();
   const bool has_events = rails_.front()->event_fd() >= 0;
   if (!has_events && (interest.receive || interest.send)) alarm = now + kBetweenLooks;
@@ -165,7 +190,8 @@ void FrameLink::take_care() {
   std::unique_lock lock(mutex_);
   uint64_t seen = 0;
   while (!closing_) {
-    closing_changed_.wait_for(lock, courier_.alarm() ? kOwnerAway : kIdle);
+    const bool quiet = courier_.is_delivered() && !courier_.alarm();
+    closing_changed_.wait_for(lock, quiet ? kIdle : kOwnerAway);
     const bool away = std::exchange(seen, calls_) == calls_;
     if (closing_ || failure_ || !away) continue;
     if (auto worked = courier_.work(Clock::now()); !worked && !left_)

@@ -1,6 +1,6 @@
 // A link over frame ports, beside the link that connects both ends already and goes on to say who leaves, gives up or
-// dies. Over unreliable ports a caretaker thread looks after the link while its owner is away, so that what was lost is
-// sent again although the owner computes, and silence means death.
+// dies. Over ports that do not work alone a caretaker thread looks after the link while its owner is away, so that what
+// was sent arrives, or is sent again, although the owner computes; and silence means death.
 #pragma once
 
 #include <condition_variable>
@@ -46,7 +46,9 @@ class FrameLink final : public Link {
 
   bool is_reliable() const { return rails_.front()->is_reliable(); }
   tl::unexpected<Error> broken(Error error);
+  tl::unexpected<Error> ended(Error error);
   Result<void> check_control();
+  pollfd sleeper(Interest interest, Courier::Time now);
   void take_care();
   void deliver_rest();
 

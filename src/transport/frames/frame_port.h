@@ -25,6 +25,9 @@ class FramePort {
   // False: what is sent may be lost, come twice or out of order, but never damaged.
   virtual bool is_reliable() const = 0;
 
+  // Does what was sent arrive though nobody polls here?
+  virtual bool works_alone() const = 0;
+
   // Both in registered memory that stays untouched until the completion with this id.
   virtual Result<void> send(uint32_t id, std::span<const std::byte> frame) = 0;
   virtual Result<void> receive(uint32_t id, std::span<std::byte> slot) = 0;

@@ -112,7 +112,7 @@ std::vector<RdmaPort> ports_of(const VerbsLibrary& verbs, ibv_context* context,
 }
 
 std::string problem_of(const std::vector<RdmaPort>& ports) {
-  if (ports.empty()) return rdma_hint();
+  if (ports.empty()) return rdma_hint(/*has_library=*/true);
   if (std::ranges::any_of(ports, &RdmaPort::usable)) return "";
   for (const RdmaPort& port : ports) {
     if (port.state == "active") {
@@ -152,7 +152,7 @@ Result<std::vector<RdmaPort>> rdma_ports() {
 
 RdmaFacts rdma_facts() {
   auto ports = rdma_ports();
-  if (!ports) return {.problem = ""};  // no library: nobody set RDMA up here
+  if (!ports) return {.problem = rdma_hint(/*has_library=*/false)};
   RdmaFacts facts{.available = true, .ports = std::move(*ports)};
   facts.problem = problem_of(facts.ports);
   return facts;

@@ -27,6 +27,7 @@ constexpr uint8_t kRetries = 7;
 constexpr uint8_t kEndlessRetries = 7;
 constexpr uint8_t kNotReadyTimer = 12;  // 0.64 ms
 constexpr uint8_t kMaxHops = 64;
+constexpr std::chrono::milliseconds kBetweenLooks{100};  // at the port: not all devices tell
 
 tl::unexpected<Error> refused(const std::string& device, const char* what, int error) {
   return fail(Code::kUnavailable, "RDMA device {} refuses {}: {}", device, what, strerror(error));
@@ -159,7 +160,12 @@ Result<void> QueuePair::receive(uint32_t id, std::span<std::byte> slot) {
 
 Result<std::optional<FramePort::Completion>> QueuePair::poll() {
   ibv_wc done{};
-  const int count = ibv_poll_cq(completions_.get(), 1, &done);
+  int count = 1;
+  if (next_) {
+    done = *std::exchange(next_, std::nullopt);
+  } else {
+    count = ibv_poll_cq(completions_.get(), 1, &done);
+  }
   if (count == 0) return std::nullopt;
   if (count < 0) return fail(Code::kUnavailable, "RDMA device {} has failed", port_.device);
   if (done.status == IBV_WC_RETRY_EXC_ERR)
@@ -174,9 +180,13 @@ Result<std::optional<FramePort::Completion>> QueuePair::poll() {
                     .size = done.byte_len};
 }
 
+// What completed before the request for an event rings no bell.
 bool QueuePair::arm_events() {
-  if (channel_) (void)ibv_req_notify_cq(completions_.get(), 0);
-  return true;
+  if (!channel_) return !next_;
+  if (!next_) (void)ibv_req_notify_cq(completions_.get(), 0);
+  ibv_wc done{};
+  if (!next_ && ibv_poll_cq(completions_.get(), 1, &done) > 0) next_ = done;
+  return !next_;
 }
 
 void QueuePair::drain_events() {
@@ -189,6 +199,21 @@ void QueuePair::drain_events() {
 }
 
 Result<void> QueuePair::check() {
+  COHORT_TRY_VOID(take_events());
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_ < kBetweenLooks) return {};
+  looked_ = now;
+  ibv_port_attr attributes{};
+  const bool works = verbs_->query_port(context_.get(), port_.port, &attributes) == 0 &&
+                     attributes.state == IBV_PORT_ACTIVE;
+  return works ? Result<void>() : port_is_down();
+}
+
+tl::unexpected<Error> QueuePair::port_is_down() const {
+  return fail(Code::kUnavailable, "the port of RDMA device {} went down", port_.device);
+}
+
+Result<void> QueuePair::take_events() {
   if (verbs_->get_async_event == nullptr) return {};
   ibv_async_event event{};
   while (verbs_->get_async_event(context_.get(), &event) == 0) {
@@ -197,8 +222,7 @@ Result<void> QueuePair::check() {
     switch (type) {
       case IBV_EVENT_DEVICE_FATAL:
         return fail(Code::kUnavailable, "RDMA device {} is gone", port_.device);
-      case IBV_EVENT_PORT_ERR:
-        return fail(Code::kUnavailable, "the port of RDMA device {} went down", port_.device);
+      case IBV_EVENT_PORT_ERR: return port_is_down();
       case IBV_EVENT_QP_FATAL:
       case IBV_EVENT_CQ_ERR:
         return fail(Code::kUnavailable, "RDMA device {} gave up a queue", port_.device);

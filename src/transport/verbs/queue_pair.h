@@ -1,6 +1,7 @@
 // A queue pair of a device with its completion queue: RC where the device has it and it is wanted, else UC.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 
@@ -23,6 +24,7 @@ class QueuePair final : public FramePort {
   Result<void> connect(const RailAddress& peer);
 
   bool is_reliable() const override { return reliable_; }
+  bool works_alone() const override { return reliable_; }
   Result<void> send(uint32_t id, std::span<const std::byte> frame) override;
   Result<void> receive(uint32_t id, std::span<std::byte> slot) override;
   Result<std::optional<Completion>> poll() override;
@@ -35,12 +37,16 @@ class QueuePair final : public FramePort {
  private:
   QueuePair(const RdmaPort& port, bool reliable) : port_(port), reliable_(reliable) {}
   Result<void> create(std::span<std::byte> memory);
+  Result<void> take_events();
+  tl::unexpected<Error> port_is_down() const;
   Result<void> modify(ibv_qp_attr& attributes, int mask, const char* state);
 
   const VerbsLibrary* verbs_ = nullptr;
   RdmaPort port_;
   bool reliable_;
   uint32_t first_packet_ = 0;
+  std::chrono::steady_clock::time_point looked_;  // at the port
+  std::optional<ibv_wc> next_;                    // came while events were armed
   VerbsOwner<ibv_context> context_;
   VerbsOwner<ibv_pd> domain_;
   VerbsOwner<ibv_mr> region_;

@@ -15,7 +15,7 @@ extern const bool kHasCompletionEvents;    // else waits look again after a whil
 bool is_routable_address(const std::string& device, uint8_t port, int index);
 
 // Why there may be no device here, or none that may be used, and what to do; empty when nothing is known to be wrong.
-std::string rdma_hint();
+std::string rdma_hint(bool has_library);
 
 // Why memory could not be registered, and what to do.
 std::string locked_memory_hint();

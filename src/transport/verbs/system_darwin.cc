@@ -9,7 +9,8 @@ const bool kHasCompletionEvents = false;
 
 bool is_routable_address(const std::string&, uint8_t, int) { return true; }
 
-std::string rdma_hint() {
+std::string rdma_hint(bool has_library) {
+  if (!has_library) return "";  // before macOS 26.2
   return "RDMA over Thunderbolt 5 has to be enabled once: start up in recovery mode, open a "
          "terminal there, run `rdma_ctl enable`, restart";
 }

@@ -33,8 +33,10 @@ bool is_routable_address(const std::string& device, uint8_t port, int index) {
   return type != "IB/RoCE v1";
 }
 
-std::string rdma_hint() {
+std::string rdma_hint(bool has_library) {
   if (!has_entries("/sys/class/infiniband")) return "";  // no adapter, nothing to mend
+  if (!has_library)
+    return "a device is here, the library is not: apt install libibverbs1 ibverbs-providers";
   if (!has_entries("/sys/class/infiniband_verbs"))
     return "the kernel module ib_uverbs is not loaded: modprobe ib_uverbs";
   if (!has_entries("/dev/infiniband"))
