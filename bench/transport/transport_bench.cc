@@ -1,5 +1,5 @@
-// all_sum of 2 ranks, each on a core of its own, beside the least that any sum must do on the same machine at the same moment: both send, both
-// receive, nothing else. Read p50_us: the mean also holds what other programs took of the cores.
+// all_sum of 2 ranks, each on a core of its own, beside the least that any sum must do on the same machine at the same
+// moment: both send, both receive, nothing else. Read p50_us: the mean also holds what other programs took of the cores.
 #include <benchmark/benchmark.h>
 
 #include <sys/socket.h>
