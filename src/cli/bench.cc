@@ -296,7 +296,7 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
                   .threads = std::max(1, threads / options.ranks),
                   .kv_type = options.kv_type,
                   .math = options.math},
-      .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
+      .links = transport::link_type_of(options.transport),
       .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
   COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
       .path = path_of(options),

@@ -57,7 +57,7 @@ Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) 
                   .threads = options.ranks > 1 ? std::max(options.threads, 1) : options.threads,
                   .kv_type = options.math == "f32" ? "f32" : "f16",
                   .math = options.math},
-      .links = options.transport == "shm" ? transport::LinkType::kShm : transport::LinkType::kTcp,
+      .links = transport::link_type_of(options.transport),
       .kv_pages = golden.pages()};
   COHORT_TRY(local.command.group, layout_of(options));
   COHORT_TRY(const auto ranks, runner::LocalRanks::start(local));

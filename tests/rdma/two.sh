@@ -28,5 +28,5 @@ for round in 1 2 3 4 5 6; do
 done
 
 title "times between two machines"
-for transport in tcp verbs verbs-uc ucx; do mine time $transport; done
+for transport in tcp verbs verbs-uc; do mine time $transport; done
 finish
