@@ -13,7 +13,7 @@ using kernels::PackedMatrix;
 using kernels::Range;
 
 // A worker's share at a time. Decode streams this many bytes of weights; small enough that nobody waits long for the last
-// one, large enough that the prefetch across its end does not matter.
+// one, large enough that the prefetch across its end does not matter. An even number of panels, which kernels take in pairs.
 constexpr int64_t kDecodeGrainBytes = 96 << 10;
 constexpr int64_t kPrefillPanels = 4;
 
@@ -99,8 +99,9 @@ class Run {
     const int64_t panel_bytes =
         kernels::panel_layout(stream.first.format, stream.first.columns).panel_bytes;
     stream.panels = kernels::panel_count(stream.first.rows);
-    stream.grain = decodes(*stream.product) ? std::max<int64_t>(1, kDecodeGrainBytes / panel_bytes)
-                                            : kPrefillPanels;
+    stream.grain = decodes(*stream.product)
+                       ? std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2)
+                       : kPrefillPanels;
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);
