@@ -12,7 +12,16 @@
 
 namespace cohort::kernels {
 
-enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kNeon, kNeonDotprod };
+enum class Isa : uint8_t {
+  kScalar,
+  kAvx2,
+  kAvx2Vnni,
+  kAvx512,
+  kAvx512Vnni,
+  kAvx512Bf16,
+  kNeon,
+  kNeonDotprod
+};
 
 struct Kernels {
   const char* name;  // "avx512_bf16"
