@@ -1,6 +1,6 @@
 // One of two ranks, as a process: what tests/rdma/suite.sh runs in its machines.
 //
-//   rdma_rank COMMAND --rank 0|1 --listen PORT --peer ADDRESS:PORT --transport NAME [--spin US] [--locked BYTES]
+//   rdma_rank COMMAND --rank 0|1 --listen PORT --peer ADDRESS:PORT --transport NAME [--spin US] [--locked BYTES] [--plain 1]
 //
 //   check    every collective over many sizes, values verified
 //   endure   collectives until the other rank dies; right when the error names it, and comes within a second
@@ -39,6 +39,7 @@ struct Settings {
   std::string peer_host, transport;
   int spin_us = 0;
   rlim_t locked_bytes = 0;  // 0: as it is
+  bool plain = false;       // TCP without encryption
 };
 
 Deadline soon() { return Deadline::after(std::chrono::seconds(60)); }
@@ -207,12 +208,13 @@ Result<std::unique_ptr<Group>> join(const Settings& settings) {
   const RankPeer peer{.rank = 1 - settings.rank,
                       .address = {settings.peer_host, settings.peer_port},
                       .name = fmt::format("host{}", 1 - settings.rank)};
-  COHORT_TRY(auto links, connect_ranks(std::move(listener), {&peer, 1},
-                                       {.rank = settings.rank,
-                                        .instance = 1,
-                                        .secret = LinkKey{},
-                                        .transport = settings.transport,
-                                        .deadline = Deadline::after(std::chrono::seconds(30))}));
+  COHORT_TRY(auto links,
+             connect_ranks(std::move(listener), {&peer, 1},
+                           {.rank = settings.rank,
+                            .instance = 1,
+                            .secret = settings.plain ? std::nullopt : std::optional(LinkKey{}),
+                            .transport = settings.transport,
+                            .deadline = Deadline::after(std::chrono::seconds(30))}));
   return make_group(settings.rank, std::move(links),
                     {.spin_time = std::chrono::microseconds(settings.spin_us)});
 }
@@ -231,7 +233,8 @@ Settings parse(int count, char** words) {
       .peer_host = peer.substr(0, colon),
       .transport = given["--transport"],
       .spin_us = static_cast<int>(number(given["--spin"])),
-      .locked_bytes = static_cast<rlim_t>(number(given["--locked"]))};
+      .locked_bytes = static_cast<rlim_t>(number(given["--locked"])),
+      .plain = number(given["--plain"]) != 0};
 }
 
 int run(const Settings& settings) {

@@ -22,6 +22,7 @@ constexpr std::chrono::microseconds kBetweenLooks{500};  // asleep, where a devi
 
 std::vector<FramePort*> borrowed(const std::vector<std::unique_ptr<FramePort>>& rails) {
   std::vector<FramePort*> borrows;
+  borrows.reserve(rails.size());
   for (const auto& rail : rails) borrows.push_back(rail.get());
   return borrows;
 }
