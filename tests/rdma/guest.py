@@ -40,9 +40,11 @@ poweroff -f
 BEGIN = """export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C DEV=rxe0 TWO={two}
 ip link set lo up
 if [ $TWO = 1 ]; then IF=eth0; else IF=dummy0; fi
+until ip link show $IF >/dev/null 2>&1; do sleep 0.1; done
 SELF=10.77.0.$((HOST + 1)); PEER=10.77.0.$((2 - HOST)); [ $TWO = 1 ] || PEER=$SELF
 ip address add $SELF/24 dev $IF; ip link set $IF mtu 4200; ip link set $IF up
-rdma link add $DEV type rxe netdev $IF
+until rdma link add $DEV type rxe netdev $IF; do sleep 0.2; done
+until rdma link show $DEV/1 | grep -q ACTIVE; do sleep 0.1; done
 mkdir -p /dev/infiniband   # udev's work on a machine that has it
 for d in /sys/class/infiniband_verbs/uverbs*; do
   [ -e /dev/infiniband/${{d##*/}} ] || mknod -m 666 /dev/infiniband/${{d##*/}} c $(tr : ' ' <$d/dev)

@@ -20,6 +20,6 @@ linked_then_killed() {
     sleep 0.1
   done
   sleep 0.$((RANDOM % 9))
-  kill -9 $process
+  kill -9 $process || wrong "the victim was dead before"
   wait $process 2>/dev/null
 }

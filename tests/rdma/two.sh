@@ -10,6 +10,9 @@ mine() {
   $rank $command $(words $transport) "$@" || wrong "$command over $transport"
 }
 
+# The other machine may start later.
+until $rank open $(words tcp) >/run/meeting; do sleep 0.2; done
+
 title "every collective"
 for transport in verbs verbs-uc; do mine check $transport; done
 
