@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cluster/neighbours.h"
 
 namespace cohort::node {
 namespace {
@@ -152,8 +153,11 @@ net::Task<void> Cluster::tick() {
 
 void Cluster::publish() {
   dirty_ = false;
-  next_facts_ =
-      net::Clock::now() + (events_.busy() ? std::chrono::seconds(kBusyInterval) : kFactsInterval);
+  // Where there are many devices each hears of all others less often, so that it hears as much.
+  const auto crowds =
+      static_cast<int64_t>(1 + (shell_->live().size() - 1) / cluster::kFullMeshUpTo);
+  const std::chrono::seconds interval = events_.busy() ? kBusyInterval : kFactsInterval;
+  next_facts_ = net::Clock::now() + interval * crowds;
   events_.describe(self_);
   self_.clock_unix_ms = unix_ms();
   fill_links(self_);
