@@ -20,6 +20,9 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Werror -pthread)
 add_link_options(-pthread)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-Wno-unknown-warning-option)  # some files switch off warnings that only g++ has
+endif()
 
 # No contraction of a*b+c behind our back: results must not depend on which compiler inlined what. Kernels use FMA
 # intrinsics where they want it.

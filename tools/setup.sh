@@ -12,7 +12,7 @@ build_packages="g++ cmake ninja-build make pkg-config ccache mold git ca-certifi
 test_packages="python3 clang-format clang-tidy curl iproute2 procps g++-aarch64-linux-gnu qemu-user-static
   libibverbs-dev ibverbs-providers libucx-dev qemu-system-x86 busybox-static kmod"
 brew_packages="cmake ninja pkg-config ccache boost openssl@3 curl nlohmann-json simdjson tomlplusplus cli11 fmt spdlog
-  pcre2 libedit googletest google-benchmark utf8proc"
+  pcre2 libedit googletest google-benchmark utf8proc tl-expected mlx"
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; return; fi

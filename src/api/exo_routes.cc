@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <charconv>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -143,9 +143,9 @@ net::Task<Result<Json>> place_instance(node::Node& node, const node::ModelCatalo
 Result<double> number_in(const net::HttpRequest& request, const char* name, double fallback) {
   const std::string text = request.query(name);
   if (text.empty()) return fallback;
-  double value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status == std::errc() && end == text.data() + text.size()) return value;
+  char* end = nullptr;  // not from_chars(): libc++ has none for floating point
+  const double value = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() + text.size()) return value;
   return fail(Code::kUnprocessable, "{}: expected a number, got '{}'", name, text);
 }
 

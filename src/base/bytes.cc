@@ -1,7 +1,7 @@
 #include "base/bytes.h"
 
 #include <cctype>
-#include <charconv>
+#include <cstdlib>
 
 namespace cohort {
 namespace {
@@ -61,11 +61,11 @@ std::string format_bytes(uint64_t size_bytes) {
 }
 
 Result<uint64_t> parse_bytes(std::string_view text) {
-  double value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view suffix = text.substr(static_cast<size_t>(end - text.data()));
-  const std::optional<double> factor = unit_factor(suffix);
-  if (status != std::errc() || !factor || !(value >= 0) || value * *factor >= 0x1p63) {
+  // Not from_chars(): libc++ has none for floating point.
+  const std::string number(text.substr(0, text.find_first_not_of("0123456789.")));
+  const double value = number.empty() ? -1 : std::strtod(number.c_str(), nullptr);
+  const std::optional<double> factor = unit_factor(text.substr(number.size()));
+  if (!factor || !(value >= 0) || value * *factor >= 0x1p63) {
     return fail(Code::kInvalidArgument, "'{}' is not a size; write for example 8GiB or 500MB",
                 text);
   }

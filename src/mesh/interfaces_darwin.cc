@@ -1,32 +1,44 @@
-#include <net/if.h>
-#include <net/if_media.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <CoreFoundation/CoreFoundation.h>
+#include <SystemConfiguration/SystemConfiguration.h>
 
-#include <cstring>
 #include <string>
 
 #include "mesh/interfaces.h"
 
 namespace cohort::mesh {
+namespace {
 
-// A Thunderbolt bridge is called "bridge0" and has no media of its own.
+std::string text_of(CFStringRef text) {
+  char buffer[256] = "";
+  if (text == nullptr || !CFStringGetCString(text, buffer, sizeof buffer, kCFStringEncodingUTF8))
+    return "";
+  return buffer;
+}
+
+// A port of Thunderbolt is of type Ethernet, and the bridge over all of them of type Bridge; both are known by their
+// names ("Thunderbolt 1", "Thunderbolt Bridge"), which keep that word in every language.
+std::string kind_of(SCNetworkInterfaceRef interface) {
+  const CFStringRef type = SCNetworkInterfaceGetInterfaceType(interface);
+  const std::string name = text_of(SCNetworkInterfaceGetLocalizedDisplayName(interface));
+  if (name.find("Thunderbolt") != std::string::npos) return "thunderbolt";
+  if (type == nullptr) return "other";
+  if (CFEqual(type, kSCNetworkInterfaceTypeIEEE80211)) return "wifi";
+  return CFEqual(type, kSCNetworkInterfaceTypeEthernet) ? "ethernet" : "other";
+}
+
+}  // namespace
+
 std::string interface_kind(const Interface& interface) {
   if (interface.loopback) return "loopback";
-  if (interface.name.starts_with("bridge")) return "thunderbolt";
-  const int any_socket = ::socket(AF_INET, SOCK_DGRAM, 0);
-  if (any_socket < 0) return "other";
-  ifmediareq request = {};
-  std::strncpy(request.ifm_name, interface.name.c_str(), sizeof request.ifm_name - 1);
-  const int told = ::ioctl(any_socket, SIOCGIFMEDIA, &request);
-  ::close(any_socket);
-  if (told < 0) return "other";
-  switch (IFM_TYPE(request.ifm_current)) {
-    case IFM_IEEE80211: return "wifi";
-    case IFM_ETHER: return "ethernet";
-    default: return "other";
+  const CFArrayRef all = SCNetworkInterfaceCopyAll();
+  if (all == nullptr) return "other";
+  std::string kind = "other";
+  for (CFIndex i = 0; i < CFArrayGetCount(all); ++i) {
+    const auto one = static_cast<SCNetworkInterfaceRef>(CFArrayGetValueAtIndex(all, i));
+    if (text_of(SCNetworkInterfaceGetBSDName(one)) == interface.name) kind = kind_of(one);
   }
+  CFRelease(all);
+  return kind;
 }
 
 }  // namespace cohort::mesh

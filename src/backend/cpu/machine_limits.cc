@@ -60,13 +60,13 @@ double read_limit(const kernels::ProbeKernels& probe, const Pages& buffer, Worke
 
 double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
   return best_of([&] {
-    std::atomic<double> operations{0};
+    std::atomic<uint64_t> operations{0};  // not of double: libc++ cannot add to one
     const double seconds = seconds_of([&] {
       pool.for_each(pool.workers(), 1, [&](int64_t, int64_t, int) {
-        operations.fetch_add(multiply(kMultiplyRounds));
+        operations += static_cast<uint64_t>(multiply(kMultiplyRounds));
       });
     });
-    return operations.load() / seconds;
+    return static_cast<double>(operations.load()) / seconds;
   });
 }
 

@@ -11,7 +11,7 @@
 namespace cohort::backend {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
+[[maybe_unused]] constexpr size_t kHugePage = size_t{2} << 20;
 
 }  // namespace
 

@@ -1,22 +1,28 @@
 #include <mach/mach.h>
+#include <sys/sysctl.h>
+
+#include <algorithm>
 
 #include "backend/cpu/memory.h"
 
 namespace cohort::backend {
 
+// What Activity Monitor does not count as used: everything but what applications hold, what the kernel has wired and what
+// the compressor keeps. Cached files and purgeable memory are given up on demand.
 uint64_t available_memory_bytes() {
-  vm_statistics64_data_t statistics{};
+  uint64_t total = 0;
+  size_t size = sizeof(total);
+  vm_statistics64 statistics{};
   mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
   const mach_port_t host = mach_host_self();
-  vm_size_t page_size = 0;
-  host_page_size(host, &page_size);
-  if (host_statistics64(host, HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&statistics),
-                        &count) != KERN_SUCCESS) {
+  const kern_return_t told =
+      host_statistics64(host, HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&statistics), &count);
+  mach_port_deallocate(mach_task_self(), host);
+  if (told != KERN_SUCCESS || sysctlbyname("hw.memsize", &total, &size, nullptr, 0) != 0)
     return UINT64_MAX;
-  }
-  const uint64_t pages = uint64_t{statistics.free_count} + statistics.inactive_count +
-                         statistics.speculative_count + statistics.purgeable_count;
-  return pages * page_size;
+  const uint64_t held = uint64_t{statistics.internal_page_count} - statistics.purgeable_count +
+                        statistics.wire_count + statistics.compressor_page_count;
+  return total - std::min(total, held * vm_kernel_page_size);
 }
 
 }  // namespace cohort::backend
