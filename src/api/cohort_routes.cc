@@ -99,6 +99,7 @@ Json device_json(const node::DeviceStatus& device) {
       {"read_gb_per_s", rate_or_null(facts.read_gb_per_s)},
       {"matmul_gops", rate_or_null(facts.matmul_gops)},
       {"backends", facts.backends},
+      {"missing_backends", Json::array()},
       {"links", Json::array()},
       {"worker", facts.worker},
       {"leaving", facts.leaving},
@@ -113,6 +114,8 @@ Json device_json(const node::DeviceStatus& device) {
       {"daemon_rss_bytes", facts.daemon_rss_bytes},
       {"mesh_port", facts.mesh_port},
       {"clock_unix_ms", facts.clock_unix_ms}};
+  for (const cluster::MissingBackend& backend : facts.missing_backends)
+    out["missing_backends"].push_back({{"name", backend.name}, {"reason", backend.reason}});
   for (const cluster::LinkDocument& link : facts.links) out["links"].push_back(link_json(link));
   return out;
 }

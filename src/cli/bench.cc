@@ -5,12 +5,13 @@
 #include <deque>
 #include <numeric>
 
+#include "backend/choose.h"
 #include "backend/cpu/cores.h"
 #include "backend/cpu/machine_limits.h"
 #include "base/bytes.h"
 #include "cli/commands.h"
-#include "cli/model_store.h"
 #include "cli/model_cost.h"
+#include "cli/model_store.h"
 #include "cli/synthetic_model.h"
 #include "cli/terminal.h"
 #include "runner/process_memory.h"
@@ -23,8 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kChunkRows = 512;
-
 constexpr int32_t kStageRows = 256;  // of all stages together: smaller chunks fill them sooner
+
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -262,7 +263,6 @@ void print_table(const Json& results) {
   fmt::print("{}", table.to_string(wants_colour(1)));
 }
 
-// The cores are shared out among the ranks.
 std::optional<transport::SlowPath> path_of(const BenchOptions& options) {
   if (options.link_mbit_per_s <= 0 && options.link_delay_us <= 0) return std::nullopt;
   return transport::SlowPath{
@@ -287,6 +287,7 @@ Result<std::vector<double>> fractions_of(const formats::Checkpoint& checkpoint,
   return fractions;
 }
 
+// The cores are shared out among the ranks.
 Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const BenchOptions& options) {
   const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
   const int32_t threads = options.threads > 0 ? options.threads : backend::usable_cores();
@@ -296,12 +297,13 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
                   .threads = std::max(1, threads / options.ranks),
                   .kv_type = options.kv_type,
                   .math = options.math},
+      .backends = {options.backend},
       .links = transport::link_type_of(options.transport),
-      .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
-  COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
       .path = path_of(options),
-  COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
+      .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
   if (options.encrypt) local.secret = transport::LinkKey{};
+  COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
+  COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
   COHORT_TRY(const std::vector<double> fractions, fractions_of(checkpoint, options));
   COHORT_TRY(local.command.group, runner::make_layout({.sharding = options.sharding,
                                                        .ranks = options.ranks,
@@ -335,7 +337,9 @@ Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
   Json results = Json::array();
   for (const int32_t streams : options.concurrency) {
     if (streams < 1) return fail(Code::kInvalidArgument, "--concurrency {}: at least 1", streams);
-    const backend::MachineLimits limits = backend::measure_machine_limits(options.threads, kernels);
+    COHORT_TRY(const backend::MachineLimits limits,
+               backend::measure_limits(
+                   {.name = options.backend, .threads = options.threads, .kernels = kernels}));
     Progress progress(fmt::format("{} with {} streams", options.model, streams));
     COHORT_TRY(const Samples samples, measure(*ranks, options, streams, progress));
     results.push_back(result_json(*ranks, options, streams, samples, limits, load_s));

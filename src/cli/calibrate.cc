@@ -1,4 +1,5 @@
 // `cohort calibrate`: run as a child by the daemon, which never touches a kernel itself.
+#include "backend/choose.h"
 #include "backend/cpu/cores.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/machine_limits.h"
@@ -11,13 +12,13 @@
 namespace cohort::cli {
 namespace {
 
-cluster::StepSpeed step_speed(int threads, const backend::MachineLimits& limits) {
-  const StepCosts step = measure_step_costs(threads).value_or(StepCosts{});
+cluster::StepSpeed step_speed(const backend::Choice& choice, const backend::MachineLimits& limits) {
+  const StepCosts step = measure_step_costs(choice).value_or(StepCosts{});
   const MessageCosts message = measure_message_costs().value_or(MessageCosts{});
   const ShmCosts shm = measure_shm_costs(backend::usable_cores()).value_or(ShmCosts{});
   const int cores = backend::usable_cores();
   const double all_read =
-      threads == cores ? limits.read_bytes_per_s : backend::measure_read_bytes_per_s(cores);
+      choice.threads == cores ? limits.read_bytes_per_s : backend::measure_read_bytes_per_s(cores);
   std::vector<cluster::FormatSpeed> formats;
   for (const FormatCosts& format : step.formats) {
     formats.push_back(
@@ -36,17 +37,42 @@ cluster::StepSpeed step_speed(int threads, const backend::MachineLimits& limits)
           .shm_gb_per_s = shm.bytes_per_s / 1e9};
 }
 
+// Those that are there; the one that is used comes first.
+Json backends_of(const backend::Choice& choice) {
+  Json names = Json::array({choice.name});
+  for (const backend::BackendState& state : backend::backend_states()) {
+    if (state.missing.empty() && state.name != choice.name) names.push_back(state.name);
+  }
+  return names;
+}
+
+Json missing_backends() {
+  Json missing = Json::array();
+  for (const backend::BackendState& state : backend::backend_states()) {
+    if (!state.missing.empty())
+      missing.push_back({{"name", state.name}, {"reason", state.missing}});
+  }
+  return missing;
+}
+
 }  // namespace
 
-int calibrate(int32_t threads) {
-  if (threads <= 0) threads = backend::usable_cores();
-  const backend::MachineLimits limits = backend::measure_machine_limits(threads);
-  const Json json{{"threads", threads},
+int calibrate(int32_t threads, const std::string& backend) {
+  const auto resolved = backend::resolve_backend(backend);
+  if (!resolved) return report(resolved.error());
+  const backend::Choice choice{.name = *resolved,
+                               .threads = threads > 0 ? threads : backend::usable_cores()};
+  const auto measured = backend::measure_limits(choice);
+  if (!measured) return report(measured.error());
+  const backend::MachineLimits& limits = *measured;
+  const Json json{{"threads", choice.threads},
+                  {"backends", backends_of(choice)},
+                  {"missing_backends", missing_backends()},
                   {"read_gb_per_s", limits.read_bytes_per_s / 1e9},
                   {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
                   {"matmul_gops", limits.fast_operations_per_s / 1e9},
                   {"matmul_gops_f32", limits.f32_operations_per_s / 1e9},
-                  {"step", to_json(step_speed(threads, limits))},
+                  {"step", to_json(step_speed(choice, limits))},
                   {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
   return kExitFine;

@@ -75,7 +75,8 @@ int import(const Common& common, const StoreOptions& store, const std::filesyste
 struct VerifyOptions {
   std::filesystem::path folder;
   std::string math = "f32";
-  int32_t chunk = 0;  // 0: prefill in one go
+  std::vector<std::string> backends = {"auto"};  // of each rank in turn
+  int32_t chunk = 0;                             // 0: prefill in one go
   double tolerance = 1e-3;
   bool tolerance_given = false;
   int32_t threads = 0;  // 0: one a core; one a rank with several
@@ -110,20 +111,21 @@ struct BenchOptions {
   std::vector<int32_t> concurrency = {1};
   int32_t repeat = 5;
   int32_t threads = 0;  // 0: one a core; of several ranks together
+  std::string backend = "auto";
   std::string math = "fast";
   std::string kv_type = "f16";
   int32_t ranks = 1;
   std::string sharding = "tensor";
   std::string transport = "tcp";
-};
-int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
   std::string wire = "f32";
   bool encrypt = false;        // TCP links
   double link_mbit_per_s = 0;  // slows them down to this rate, and
   double link_delay_us = 0;    // by this much one way
+};
+int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
 
-int calibrate(
-    int32_t threads);  // 0: one a core  // for the daemon: what this machine does at best, as JSON
+// For the daemon: what this machine does at best on that backend, as JSON. threads 0: one a core.
+int calibrate(int32_t threads, const std::string& backend);
 
 struct TokenizeOptions {
   std::string model;

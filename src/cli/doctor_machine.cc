@@ -5,6 +5,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "backend/choose.h"
 #include "backend/cpu/cpu_backend.h"
 #include "base/bytes.h"
 #include "cli/doctor.h"
@@ -106,12 +107,15 @@ void examine_rdma(Findings& findings) {
   }
 }
 
+// "cpu (avx512_bf16); no mlx: why". That a machine has no GPU for MLX is no fault of it.
 Finding examine_backends() {
-#ifdef __APPLE__
-  return {"backends", State::kOk, "cpu; mlx is not built into this binary", ""};
-#else
-  return {"backends", State::kOk, "cpu; mlx is not built: it needs macOS on Apple silicon", ""};
-#endif
+  std::string seen;
+  for (const backend::BackendState& state : backend::backend_states()) {
+    if (!seen.empty()) seen += "; ";
+    seen += state.missing.empty() ? fmt::format("{} ({})", state.name, state.detail)
+                                  : fmt::format("no {}: {}", state.name, state.missing);
+  }
+  return {"backends", State::kOk, seen, ""};
 }
 
 }  // namespace

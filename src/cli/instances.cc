@@ -2,6 +2,7 @@
 #include "cli/instances.h"
 
 #include <algorithm>
+#include <map>
 #include <chrono>
 #include <cstdio>
 #include <set>
@@ -46,6 +47,18 @@ std::string joined(const Json& array) {
 }
 
 std::string short_id(const std::string& id) { return id.substr(0, 12); }
+
+// One line a reason, with the devices that have it.
+void print_missing_backends(const Json& devices) {
+  std::map<std::string, std::string> names;
+  for (const Json& device : devices) {
+    for (const Json& backend : device.value("missing_backends", Json::array())) {
+      std::string& there = names[text_of(backend, "name") + ": " + text_of(backend, "reason")];
+      there += (there.empty() ? "" : ", ") + text_of(device, "name");
+    }
+  }
+  for (const auto& [reason, there] : names) fmt::print("no {} ({})\n", reason, there);
+}
 
 void print_links(const Json& devices) {
   Table table({"FROM", "TO", "TRANSPORT", "ADDRESS", "RTT p50", "RTT p99", "MBIT/S"});
@@ -249,6 +262,7 @@ int devices(const Common& common, int32_t wait_for) {
                joined(device.value("backends", Json::array()))});
   }
   fmt::print("{}", table.to_string(wants_colour(1)));
+  print_missing_backends(*listed);
   print_links(*listed);
   hint_at_refused(common);
   return kExitFine;

@@ -37,6 +37,7 @@ struct Options {
   int32_t wait_for = 0;
   bool once = false;
   int32_t calibrate_threads = 0;
+  std::string calibrate_backend = "auto";
   std::string secret_action = "show";
   std::string secret_value;
   std::filesystem::path path;
@@ -122,10 +123,9 @@ void add_wishes(CLI::App& command, PlaceOptions& wishes) {
       ->check(CLI::IsMember({"auto", "pipeline", "tensor"}))
       ->capture_default_str();
   command.add_option("--only", wishes.only, "name or id of a device that may be used (repeatable)");
-  command.add_option(
-      "--layers", wishes.layers,
-      "DEVICE=FIRST-LAST, counted from 0 (repeatable, in order): a pipeline by hand; devices of the "
-      "same layers share them");
+  command.add_option("--layers", wishes.layers,
+                     "DEVICE=FIRST-LAST, counted from 0 (repeatable, in order): a pipeline by "
+                     "hand; devices of the same layers share them");
   command.add_option("--context", wishes.context, "positions a request may take")
       ->check(CLI::PositiveNumber);
   command.add_option("--concurrency", wishes.concurrency, "requests at once")
@@ -217,6 +217,9 @@ void add_verify(CLI::App& app, Options& o) {
   command.add_option("--math", o.verify.math)
       ->check(CLI::IsMember({"f32", "fast", "int8"}))
       ->capture_default_str();
+  command.add_option("--backend", o.verify.backends, "of each rank in turn, a list")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"auto", "cpu", "mlx"}));
   command.add_option("--chunk", o.verify.chunk, "rows of prefill at once; 0 = all")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--tolerance", o.verify.tolerance, "largest difference that passes")
@@ -297,10 +300,6 @@ void add_bench(CLI::App& app, Options& o) {
   command.add_option("--transport", o.bench.transport, "between the ranks")
       ->check(CLI::IsMember({"tcp", "shm", "verbs", "verbs-uc", "ucx"}))
       ->capture_default_str();
-  command.add_option("--math", o.bench.math)
-      ->check(CLI::IsMember({"f32", "fast", "int8"}))
-      ->capture_default_str();
-  command.add_option("--kv-type", o.bench.kv_type)
   command.add_option("--wire", o.bench.wire, "of values between the ranks")
       ->check(CLI::IsMember({"f32", "bf16", "q8"}))
       ->capture_default_str();
@@ -309,6 +308,13 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::PositiveNumber);
   command.add_option("--link-delay-us", o.bench.link_delay_us, "and by so much one way")
       ->check(CLI::NonNegativeNumber);
+  command.add_option("--backend", o.bench.backend)
+      ->check(CLI::IsMember({"auto", "cpu", "mlx"}))
+      ->capture_default_str();
+  command.add_option("--math", o.bench.math)
+      ->check(CLI::IsMember({"f32", "fast", "int8"}))
+      ->capture_default_str();
+  command.add_option("--kv-type", o.bench.kv_type)
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}))
       ->capture_default_str();
   add_common(command, o);
@@ -348,9 +354,11 @@ void add_serve(CLI::App& app, Options& o) {
       add_command(app, "runner", "", o, [&o] { return runner::run_runner(o.runner_fd); });
   runner.add_option("--fd", o.runner_fd)->required();
   runner.group("");  // what the daemon starts; not for people
-  CLI::App& calibrate_command =
-      add_command(app, "calibrate", "", o, [&o] { return calibrate(o.calibrate_threads); });
+  CLI::App& calibrate_command = add_command(app, "calibrate", "", o, [&o] {
+    return calibrate(o.calibrate_threads, o.calibrate_backend);
+  });
   calibrate_command.add_option("--threads", o.calibrate_threads);
+  calibrate_command.add_option("--backend", o.calibrate_backend);
   calibrate_command.group("");
 }
 

@@ -83,10 +83,13 @@ Result<api::ServeOptions> options_of(const ServeFlags& flags, const StoreOptions
     mesh.peers = flags.peers;
     COHORT_TRY(mesh.secret, read_secret(flags.secret_file));
     options.node.mesh = std::move(mesh);
-    options.node.measure_speed = [threads = flags.threads] { return device_speed(threads); };
+    options.node.measure_speed = [threads = flags.threads, backend = flags.backend] {
+      return device_speed(threads, backend);
+    };
   }
   options.node.load.threads = flags.threads;
   options.node.load.kv_type = flags.kv_type;
+  options.node.load.backend = flags.backend;
   options.node.load.math = flags.math;
   options.node.load.max_queued = flags.max_queued;
   if (!flags.memory_limit.empty()) {
@@ -128,6 +131,9 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
       "for all models together, such as 8GiB; default what is available");
   add(command, "kv-type", flags.kv_type, "how keys and values are cached")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}));
+  add(command, "backend", flags.backend,
+      "what models compute on: mlx is the GPU of a Mac; auto takes it where it is")
+      ->check(CLI::IsMember({"auto", "cpu", "mlx"}));
   add(command, "math", flags.math,
       "f32: float32 throughout; fast: the machine's 8-bit and bf16 instructions; int8: 8-bit for "
       "prompts, too")

@@ -27,6 +27,7 @@ struct ServeFlags {
   int32_t threads = 0;
   std::string memory_limit;
   std::string kv_type = "f16";
+  std::string backend = "auto";
   std::string math = "fast";
   bool no_worker = false;
   bool no_api = false;

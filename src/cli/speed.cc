@@ -27,6 +27,8 @@ struct Record {
   double read_gb_per_s = 0, matmul_gops = 0;
   std::string instruction_set;
   cluster::StepSpeed step;
+  std::vector<std::string> backends;  // the one that was measured comes first
+  std::vector<cluster::MissingBackend> missing_backends;
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -37,7 +39,14 @@ struct Record {
     visit("matmul_gops", matmul_gops);
     visit("instruction_set", instruction_set);
     visit("step", step);
+    visit("backends", backends);
+    visit("missing_backends", missing_backends);
   }
+};
+
+struct Wanted {
+  int32_t threads = 0;
+  std::string backend;
 };
 
 // Held while measuring, so that several devices of one machine measure one after the other, and the later ones not at all.
@@ -64,50 +73,52 @@ Result<Record> read_record(const fs::path& path) {
   return read_json<Record>(text.str());
 }
 
-Result<Record> measure(int32_t threads) {
+Result<Record> measure(const Wanted& wanted) {
   constexpr size_t kMaxOutputBytes = 64u << 10;
   constexpr std::chrono::seconds kPatience{60};
-  COHORT_TRY(
-      const std::string text,
-      net::output_of({net::self_executable(), "calibrate", "--threads", std::to_string(threads)},
-                     kMaxOutputBytes, net::Clock::now() + kPatience));
+  COHORT_TRY(const std::string text,
+             net::output_of({net::self_executable(), "calibrate", "--threads",
+                             std::to_string(wanted.threads), "--backend", wanted.backend},
+                            kMaxOutputBytes, net::Clock::now() + kPatience));
   return read_json<Record>(text);
 }
 
 node::DeviceSpeed to_speed(const Record& record) {
-  return {record.read_gb_per_s, record.matmul_gops, record.instruction_set, record.step};
+  return {record.read_gb_per_s, record.matmul_gops, record.instruction_set,
+          record.step,          record.backends,    record.missing_backends};
 }
 
 // Measured now, and kept in `path` unless that is empty.
-Result<Record> measure_and_keep(const fs::path& path, const std::string& cpu, int32_t threads) {
-  COHORT_TRY(Record record, measure(threads));
+Result<Record> measure_and_keep(const fs::path& path, const std::string& cpu,
+                                const Wanted& wanted) {
+  COHORT_TRY(Record record, measure(wanted));
   record.cpu = cpu;
   record.version = COHORT_VERSION;
-  record.threads = threads;
+  record.threads = wanted.threads;
   if (path.empty()) return record;
   const auto written = write_file(path, dump_json(to_json(record)) + "\n");
   if (!written) log::warn("the speed of this device is not kept: {}", written.error().message);
   return record;
 }
 
-Result<Record> kept_or_measured(const std::string& cpu, int32_t threads) {
+Result<Record> kept_or_measured(const std::string& cpu, const Wanted& wanted) {
   const fs::path folder = cache_folder();
-  if (folder.empty()) return measure_and_keep({}, cpu, threads);
+  if (folder.empty()) return measure_and_keep({}, cpu, wanted);
   std::error_code ignored;
   fs::create_directories(folder, ignored);
-  const fs::path path = folder / fmt::format("speed-{}.json", threads);
+  const fs::path path = folder / fmt::format("speed-{}-{}.json", wanted.backend, wanted.threads);
   const Lock lock(folder / "speed.lock");
   const Result<Record> kept = read_record(path);
   const bool still_holds = kept && kept->cpu == cpu && kept->version == COHORT_VERSION &&
-                           kept->threads == threads && !kept->step.formats.empty() &&
+                           kept->threads == wanted.threads && !kept->step.formats.empty() &&
                            kept->step.shm_round_trip_us > 0;
-  return still_holds ? kept : measure_and_keep(path, cpu, threads);
+  return still_holds ? kept : measure_and_keep(path, cpu, wanted);
 }
 
 }  // namespace
 
-node::DeviceSpeed device_speed(int32_t threads) {
-  const Result<Record> record = kept_or_measured(node::device_hardware().cpu, threads);
+node::DeviceSpeed device_speed(int32_t threads, const std::string& backend) {
+  const Result<Record> record = kept_or_measured(node::device_hardware().cpu, {threads, backend});
   if (record) return to_speed(*record);
   log::warn("the speed of this device could not be measured: {}", record.error().message);
   return {};

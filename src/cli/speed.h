@@ -9,6 +9,6 @@ namespace cohort::cli {
 
 // From <cache>/cohort/speed.json when it was measured on this CPU by this version with as many threads; else measured now
 // (about two seconds). Zeros when it cannot be measured.
-node::DeviceSpeed device_speed(int32_t threads);
+node::DeviceSpeed device_speed(int32_t threads, const std::string& backend);
 
 }  // namespace cohort::cli

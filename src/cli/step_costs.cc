@@ -9,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "backend/cpu/cpu_backend.h"
 #include "base/bytes.h"
 #include "cli/synthetic_model.h"
 #include "formats/checkpoint.h"
@@ -80,13 +79,14 @@ double operations_per_token(const ModelShape& shape) {
 // One model alone on a backend, asked for one token after the other.
 class Decoding {
  public:
-  static Result<std::unique_ptr<Decoding>> start(const ModelShape& shape, int threads) {
+  static Result<std::unique_ptr<Decoding>> start(const ModelShape& shape,
+                                                 const backend::Choice& choice) {
     std::unique_ptr<Decoding> decoding(new Decoding(shape));
     const SyntheticFiles& files = decoding->files_;
     COHORT_TRY(auto checkpoint, formats::Checkpoint::from_memory(
                                     files.config, {std::as_bytes(std::span(files.weights))}));
     decoding->checkpoint_.emplace(std::move(checkpoint));
-    decoding->backend_ = backend::make_cpu_backend({.threads = threads});
+    COHORT_TRY(decoding->backend_, backend::make_backend(choice));
     COHORT_TRY(decoding->model_,
                models::make_model(*decoding->checkpoint_, {}, *decoding->backend_));
     COHORT_TRY_VOID(decoding->backend_->create_kv(decoding->model_->info().kv, kPages));
@@ -133,13 +133,13 @@ class Decoding {
   std::vector<float> logits_;
 };
 
-Result<double> time_token(const ModelShape& shape, int threads) {
-  COHORT_TRY(const auto decoding, Decoding::start(shape, threads));
+Result<double> time_token(const ModelShape& shape, const backend::Choice& choice) {
+  COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
   return decoding->token_seconds();
 }
 
-Result<double> measure_kv_rate(int threads) {
-  COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, threads));
+Result<double> measure_kv_rate(const backend::Choice& choice) {
+  COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, choice));
   COHORT_TRY(const double without_s, decoding->token_seconds());
   for (int32_t done = 0; done < kPastTokens; done += kPastChunk) {
     COHORT_TRY_VOID(decoding->step(kPastChunk));
@@ -181,12 +181,12 @@ Result<double> time_link_message(size_t size) {
 }
 
 Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts& costs,
-                                   int threads) {
+                                   const backend::Choice& choice) {
   ModelShape shape = kThick;
   shape.layers = format.layers;
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
-  COHORT_TRY(const auto decoding, Decoding::start(shape, threads));
+  COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
   COHORT_TRY(const double token_s, decoding->step_seconds(1, kFormatSteps));
   COHORT_TRY(const double rows_s, decoding->step_seconds(kPrefillRows, kPrefillSteps));
   const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
@@ -198,19 +198,19 @@ Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts
 
 }  // namespace
 
-Result<StepCosts> measure_step_costs(int threads) {
+Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   ModelShape few = kThin, many = kThin;
   few.layers = kFewLayers;
   many.layers = kManyLayers;
-  COHORT_TRY(const double short_s, time_token(few, threads));
-  COHORT_TRY(const double long_s, time_token(many, threads));
+  COHORT_TRY(const double short_s, time_token(few, choice));
+  COHORT_TRY(const double long_s, time_token(many, choice));
   StepCosts costs;
   costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
   for (const MeasuredFormat& format : kMeasuredFormats) {
-    COHORT_TRY(costs.formats.emplace_back(), measure_format(format, costs, threads));
+    COHORT_TRY(costs.formats.emplace_back(), measure_format(format, costs, choice));
   }
-  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(threads));
+  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(choice));
   return costs;
 }
 

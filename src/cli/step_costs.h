@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/choose.h"
 #include "base/result.h"
 
 namespace cohort::cli {
@@ -22,7 +23,7 @@ struct StepCosts {
   std::vector<FormatCosts> formats;
 };
 // A few seconds.
-Result<StepCosts> measure_step_costs(int threads);
+Result<StepCosts> measure_step_costs(const backend::Choice& choice);
 
 // A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket.
 struct MessageCosts {

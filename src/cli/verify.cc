@@ -30,6 +30,7 @@ void print_report(const models::GoldenReport& report, const VerifyOptions& optio
 Json report_json(models::GoldenReport report, const VerifyOptions& options) {
   Json json{{"model", options.folder.string()},
             {"math", options.math},
+            {"backends", options.backends},
             {"ranks", options.ranks},
             {"sharding", options.ranks == 1 ? "single" : options.sharding},
             {"transport", options.transport},
@@ -57,6 +58,7 @@ Result<models::GoldenReport> compare(const VerifyOptions& options, bool narrow) 
                   .threads = options.ranks > 1 ? std::max(options.threads, 1) : options.threads,
                   .kv_type = options.math == "f32" ? "f32" : "f16",
                   .math = options.math},
+      .backends = options.backends,
       .links = transport::link_type_of(options.transport),
       .kv_pages = golden.pages()};
   COHORT_TRY(local.command.group, layout_of(options));

@@ -145,6 +145,17 @@ struct StepSpeed {
   }
 };
 
+// What models could compute on if `reason` were not so.
+struct MissingBackend {
+  std::string name, reason;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("name", name);
+    visit("reason", reason);
+  }
+};
+
 struct AddressDocument {
   std::string interface, kind;  // as of a link
   std::string address;
@@ -175,6 +186,7 @@ struct DeviceDocument {
   double temperature_c = 0;  // 0: the OS does not tell
   int32_t battery_percent = -1;
   std::vector<std::string> backends;
+  std::vector<MissingBackend> missing_backends;
   bool worker = true;    // takes shards
   bool leaving = false;  // is about to go: its shards move
   uint64_t daemon_rss_bytes = 0;
@@ -207,6 +219,7 @@ struct DeviceDocument {
     visit("temperature_c", temperature_c);
     visit("battery_percent", battery_percent);
     visit("backends", backends);
+    visit("missing_backends", missing_backends);
     visit("worker", worker);
     visit("leaving", leaving);
     visit("daemon_rss_bytes", daemon_rss_bytes);

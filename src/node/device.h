@@ -37,6 +37,8 @@ struct DeviceSpeed {
   double matmul_gops = 0;
   std::string instruction_set;
   cluster::StepSpeed step;
+  std::vector<std::string> backends;  // the one that models compute on comes first
+  std::vector<cluster::MissingBackend> missing_backends;
 };
 
 Error leaving();  // what requests get once this device shuts down

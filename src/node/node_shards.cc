@@ -116,9 +116,10 @@ runner::GroupLayout layout_of(const cluster::InstancePlan& plan) {
   return layout;
 }
 
-// With this device's threads and memory.
+// With this device's backend, threads and memory.
 runner::LoadCommand Node::localize(runner::LoadCommand load) const {
   load.threads = options_.load.threads;
+  load.backend = options_.load.backend;
   load.memory_limit_bytes = 0;
   if (options_.memory_limit_bytes > 0) {
     const uint64_t held = std::min(held_bytes(), options_.memory_limit_bytes - 1);

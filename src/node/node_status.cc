@@ -42,7 +42,8 @@ void Node::describe(cluster::DeviceDocument& self) const {
   self.step = speed_.step;
   self.temperature_c = temperature_c();
   self.battery_percent = battery_percent();
-  self.backends = {"cpu"};
+  self.backends = speed_.backends.empty() ? std::vector<std::string>{"cpu"} : speed_.backends;
+  self.missing_backends = speed_.missing_backends;
   self.worker = options_.place;
   self.leaving = draining_;
   self.daemon_rss_bytes = own_rss_bytes();

@@ -5,6 +5,7 @@
 
 #include <fmt/ranges.h>
 
+#include "backend/choose.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/memory.h"
 #include "runner/model_files.h"
@@ -25,11 +26,10 @@ Result<backend::Math> parse_math(std::string_view name) {
   return fail(Code::kInvalidArgument, "unknown math '{}'; use f32, fast or int8", name);
 }
 
-uint64_t bytes_left_for_kv(const LoadCommand& command, uint64_t weight_bytes) {
+uint64_t bytes_left_for_kv(const LoadCommand& command, const backend::BackendInfo& info) {
   uint64_t left = backend::available_memory_bytes();
-  if (command.memory_limit_bytes > 0) {
-    left = std::min(
-        left, command.memory_limit_bytes - std::min(command.memory_limit_bytes, weight_bytes));
+  for (const uint64_t limit : {command.memory_limit_bytes, backend::most_memory_bytes(info.name)}) {
+    if (limit > 0) left = std::min(left, limit - std::min(limit, info.weight_bytes));
   }
   return left - std::min(kStepBytes, left / 8);
 }
@@ -104,10 +104,12 @@ Result<LoadedModel> load_model(const LoadCommand& command, const Placement& plac
   LoadedModel loaded{.checkpoint = std::move(checkpoint)};
   if (placement.rank == 0) COHORT_TRY_VOID(load_text(command, loaded));
 
-  loaded.backend = backend::make_cpu_backend({.threads = command.threads,
-                                              .math = math,
-                                              .memory_limit_bytes = command.memory_limit_bytes,
-                                              .kernels = kernels});
+  COHORT_TRY(loaded.backend,
+             backend::make_backend({.name = command.backend,
+                                    .threads = command.threads,
+                                    .math = math,
+                                    .memory_limit_bytes = command.memory_limit_bytes,
+                                    .kernels = kernels}));
   COHORT_TRY(loaded.model,
              models::make_model(loaded.checkpoint, placement.shard, *loaded.backend, observer));
   if (placement.last_stage && !loaded.model->info().last_stage) {
@@ -122,7 +124,7 @@ Result<void> create_kv(const LoadCommand& command, transport::Group& group, Load
   backend::KvSpec spec = info.kv;
   COHORT_TRY(spec.type, parse_kv_type(command.kv_type));
   const Room own{.page_bytes = backend::kv_page_bytes(spec),
-                 .left_bytes = bytes_left_for_kv(command, model.backend->info().weight_bytes)};
+                 .left_bytes = bytes_left_for_kv(command, model.backend->info())};
   COHORT_TRY(const Tightest tightest, find_tightest(own, group));
   auto plan = plan_kv({.page_bytes = tightest.room.page_bytes,
                        .left_bytes = tightest.room.left_bytes,

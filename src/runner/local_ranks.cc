@@ -8,7 +8,9 @@ namespace cohort::runner {
 // A model with its cache, once every rank has got as far.
 Result<LoadedModel> LocalRanks::load(const LocalRanksOptions& options, const Placement& placement,
                                      transport::Group& group) {
-  COHORT_TRY(LoadedModel model, load_model(options.command, placement, {}));
+  LoadCommand command = options.command;
+  command.backend = options.backends[static_cast<size_t>(placement.rank) % options.backends.size()];
+  COHORT_TRY(LoadedModel model, load_model(command, placement, {}));
   backend::KvSpec spec = model.model->info().kv;
   COHORT_TRY(spec.type, parse_kv_type(options.command.kv_type));
   COHORT_TRY_VOID(model.backend->create_kv(spec, options.kv_pages));
@@ -40,10 +42,10 @@ Result<std::unique_ptr<LocalRanks>> LocalRanks::start(const LocalRanksOptions& o
   std::unique_ptr<LocalRanks> ranks(new LocalRanks());
   COHORT_TRY(ranks->groups_, transport::make_local_groups({.size = rank_count(layout),
                                                            .type = options.links,
-                                                           .group = {.wire = placement.wire}}));
-  for (int32_t r = 1; r < rank_count(layout); ++r) {
                                                            .secret = options.secret,
                                                            .path = options.path,
+                                                           .group = {.wire = placement.wire}}));
+  for (int32_t r = 1; r < rank_count(layout); ++r) {
     ranks->others_.emplace_back(
         [self = ranks.get(), options, r, group = ranks->groups_[static_cast<size_t>(r)].get()] {
           self->serve(options, place_rank(*options.command.group, r).value(), *group);

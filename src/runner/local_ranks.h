@@ -17,11 +17,12 @@
 namespace cohort::runner {
 
 struct LocalRanksOptions {
-  LoadCommand command;  // with a group; of all ranks
+  LoadCommand command;                           // with a group; of all ranks
+  std::vector<std::string> backends = {"auto"};  // rank r computes on backends[r % size]
   transport::LinkType links = transport::LinkType::kTcp;
-  int32_t kv_pages = 0;
   std::optional<transport::LinkKey> secret;  // none: not encrypted
   std::optional<transport::SlowPath> path;   // none: as fast as the links are
+  int32_t kv_pages = 0;
 };
 
 class LocalRanks {

@@ -68,6 +68,7 @@ struct LoadCommand {
   uint64_t memory_limit_bytes = 0;   // 0: no limit but the machine's
   int32_t threads = 0;               // 0: one a physical core
   std::string kv_type = "f16";       // f32 | f16 | bf16 | q8
+  std::string backend = "auto";      // auto | cpu | mlx
   std::string math = "fast";         // f32 | fast | int8
   std::optional<GroupLayout> group;  // none: the whole model is here
   int32_t rank = 0;                  // ours, with a group
@@ -84,6 +85,7 @@ struct LoadCommand {
     visit("memory_limit_bytes", memory_limit_bytes);
     visit("threads", threads);
     visit("kv_type", kv_type);
+    visit("backend", backend);
     visit("math", math);
   }
 };

@@ -73,9 +73,11 @@ Result<MachineLimits> measure_mlx_limits() {
   return caught([&] {
     const int size = device.gpu ? kMatrixSize : kMatrixSizeOfCpu;
     const double read = read_rate(device.gpu ? kReadFloats : kReadFloatsOfCpu);
+    const double narrow = matmul_rate(size, mx::bfloat16);
     const MachineLimits limits{.read_bytes_per_s = read,
                                .read_bytes_per_s_one_core = read,
-                               .fast_operations_per_s = matmul_rate(size, mx::bfloat16),
+                               .fast_operations_per_s = narrow,
+                               .int8_operations_per_s = narrow,
                                .f32_operations_per_s = matmul_rate(size, mx::float32)};
     mx::clear_cache();
     return limits;

@@ -101,10 +101,11 @@ class MlxBackend final : public Backend {
 
   Result<void> create_kv(const KvSpec& spec, int32_t pages) override {
     COHORT_TRY(kv_, KvCache::create(spec, pages, precision_.activations, budget_));
-    if (device_.gpu_limit_bytes == 0) return {};
-    // Weights and cache stay where the GPU finds them, however long nobody asks.
     return caught([&] {
-      mx::set_wired_limit(std::min(device_.gpu_limit_bytes, weight_bytes_ + kv_.size_bytes()));
+      // Weights and cache stay where the GPU finds them, however long nobody asks.
+      if (device_.gpu_limit_bytes > 0)
+        mx::set_wired_limit(std::min(device_.gpu_limit_bytes, weight_bytes_ + kv_.size_bytes()));
+      mx::clear_cache();
       mx::reset_peak_memory();
     });
   }

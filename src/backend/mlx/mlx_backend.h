@@ -36,7 +36,7 @@ struct MlxOptions {
 // Errors as of mlx_device(). MLX's own memory limits are the process's: one backend a process keeps to its own.
 Result<std::unique_ptr<Backend>> make_mlx_backend(const MlxOptions& options = {});
 
-// As measure_machine_limits() for a CPU, on what mlx_device() names; read_bytes_per_s_one_core is the same as of all.
+// As measure_machine_limits() for a CPU, on what mlx_device() names; one core counts as all, and math int8 as fast.
 Result<MachineLimits> measure_mlx_limits();
 
 }  // namespace cohort::backend
