@@ -21,7 +21,7 @@ import network
 PROMPT_TOKENS = 512  # what predictions assume (cluster::Load)
 ANSWER_TOKENS = 128
 QUIET = 0.08  # of a core, that other programs may take meanwhile
-ATTEMPTS = 5  # at a quiet answer
+ATTEMPTS = 1  # at a quiet answer, times --repeat; more where the machine has other work now and then
 CUTS = ({"devices": 1}, {"devices": 2, "sharding": "pipeline"}, {"devices": 2, "sharding": "tensor"})
 
 
