@@ -100,7 +100,7 @@ class Cluster {
   // Of peers: whether they are on this host, by the mark that was tried.
   mutable std::map<std::string, bool> same_host_;
   bool dirty_ = true;
-  bool leading_ = false;                        // inside lead()
+  bool leading_ = false;               // inside lead()
   std::set<std::string> known_heard_;  // what the next two were made of
   std::vector<std::string> known_live_;
   std::set<std::string> neighbours_, dispensable_;

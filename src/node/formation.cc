@@ -37,8 +37,7 @@ Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, i
   for (const ShardRank& rank : connect.ranks) {
     if (rank.rank == own_rank) continue;
     std::string address = mesh.address_of(rank.device);
-    if (address.empty())
-      return fail(Code::kUnavailable, "there is no way to device {}", rank.name);
+    if (address.empty()) return fail(Code::kUnavailable, "there is no way to device {}", rank.name);
     command.ranks.push_back({rank.rank, std::move(address), rank.port, rank.name});
   }
   return command;
@@ -86,8 +85,8 @@ net::Task<void> Formation::bring_up(size_t index) {
 
 net::Task<Result<void>> Formation::talk(size_t index) {
   const ShardRank& rank = options_.ranks[index];
-  auto opened = co_await mesh_.open_stream(rank.device, kShardStream,
-                                           net::Clock::now() + kWriteTimeout);
+  auto opened =
+      co_await mesh_.open_stream(rank.device, kShardStream, net::Clock::now() + kWriteTimeout);
   if (!opened) co_return tl::unexpected(opened.error());
   mesh::Stream& stream = *(ranks_[index].stream = std::move(*opened));
   ShardRequest request{options_.instance, options_.epoch, options_.model, options_.load};

@@ -34,7 +34,7 @@ struct InstanceOptions {
   // Of a model that several devices share: its epoch, and all ranks, ours (0) first. Else no ranks.
   uint64_t epoch = 1;
   std::vector<ShardRank> ranks;
-  mesh::Mesh* mesh = nullptr;  // with ranks
+  mesh::Mesh* mesh = nullptr;                                   // with ranks
   std::function<bool(const std::string& device)> is_reachable;  // with ranks
   std::vector<std::string> runner_command;
   std::chrono::milliseconds idle_unload{600'000};  // without a request; 0: never

@@ -67,9 +67,8 @@ net::Task<void> RemoteGeneration::run_choices(runner::GenerateRequest request,
 net::Task<Result<void>> RemoteGeneration::relay(runner::GenerateRequest request,
                                                 int32_t first_choice) {
   int32_t unfinished = request.choices;
-  COHORT_CO_TRY(const auto stream,
-                co_await mesh_.open_stream(device_, kGenerateStream,
-                                           net::Clock::now() + kRequestTimeout));
+  COHORT_CO_TRY(const auto stream, co_await mesh_.open_stream(device_, kGenerateStream,
+                                                              net::Clock::now() + kRequestTimeout));
   std::string text = dump_json(to_json(RemoteRequest{instance_, std::move(request)}));
   COHORT_CO_TRY_VOID(co_await stream->write(std::move(text), net::Clock::now() + kWriteTimeout));
   while (unfinished > 0) {
