@@ -14,6 +14,7 @@ constexpr int kSyncsPerLayer = 2;  // after attention and after the feed-forward
 struct StageWork {
   double touched_bytes = 0;
   double operations = 0;
+  double head_operations = 0;  // for each row that wants logits
   double kv_bytes_per_token = 0;
   uint64_t held_bytes = 0;
 };
@@ -28,7 +29,7 @@ StageWork work_of(const PricedModel& model, const Stage& stage) {
       .held_bytes = last.weight_bytes - first.weight_bytes};
   if (stage.last_layer == static_cast<int32_t>(model.layers.size())) {
     work.touched_bytes += static_cast<double>(model.head_bytes);
-    work.operations += model.head_operations;
+    work.head_operations = model.head_operations;
     work.held_bytes += model.head_bytes;
   }
   return work;
@@ -63,6 +64,8 @@ double shared_read_seconds(const Topology& topology, const Stage& stage, const S
 double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                        const StageWork& work, const Load& load, double rows, bool decode) {
   const double kv_bytes = decode ? rows * work.kv_bytes_per_token * past_tokens(load) : 0;
+  const double logits_rows = decode ? rows : 1;  // of a prompt only the last row's are wanted
+  const double operations = rows * work.operations + logits_rows * work.head_operations;
   double slowest = 0;
   for (const StageMember& member : stage.members) {
     const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
@@ -70,7 +73,7 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
         device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
     const double read = std::max(work.touched_bytes * member.fraction / device.read_bytes_per_s,
                                  shared_read_seconds(topology, stage, work, member));
-    const double math = rows * work.operations * member.fraction / device.operations_per_s;
+    const double math = operations * member.fraction / device.operations_per_s;
     const double fixed = device.step_s + (stage.last_layer - stage.first_layer) * device.layer_s;
     const double attention = kv_bytes * kv_fraction(model, member.fraction) / kv_rate;
     slowest = std::max(slowest, std::max(read, math) + attention + fixed);

@@ -139,6 +139,20 @@ TEST(Planner, ManualLayersAreHonouredOrRefusedWithTheReason) {
   EXPECT_FALSE(plan(model, topology, wishes));
 }
 
+TEST(Planner, APromptNeedsTheLogitsOfItsLastTokenOnly) {
+  auto cost = even_model(16, kGiB);
+  const auto topology = topology_of({device("a", 8, 40)}, 1e-4, 1e9);
+  const auto first_s = [&] {
+    return plan(cost, topology, {}).value()[0].prediction.time_to_first_token_s;
+  };
+  const double without_s = first_s();
+  cost.head_operations = 1e9;
+  const Load load;
+  const double chunks = std::ceil(static_cast<double>(load.prompt) / kPrefillChunk);
+  EXPECT_NEAR(first_s() - without_s,
+              chunks * cost.head_operations / topology.devices[0].operations_per_s, 1e-3);
+}
+
 TEST(Planner, DevicesGivenTheSameLayersByHandShareThem) {
   const auto model = even_model(16, kGiB);
   const auto topology =
