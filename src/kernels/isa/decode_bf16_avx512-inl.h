@@ -27,8 +27,8 @@ struct ChainSums {
   void add(int chain, __m512i weights, const Bf16Group* x, int pair) {
     COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
       F32& sum = at[chain][r];
-      sum.v = _mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(weights),
-                               broadcast_pair(x[r], pair));
+      sum.v =
+          _mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(weights), broadcast_pair(x[r], pair));
     }
   }
   F32 total(int r) const { return at[0][r] + at[1][r]; }
@@ -124,8 +124,8 @@ class E4M3Widener {
 };
 
 template <int kRows>
-inline void decode_e4m3_panel(const std::byte* panel, const PanelLayout& layout,
-                              const Bf16Group* x, Totals<kRows>& totals) {
+inline void decode_e4m3_panel(const std::byte* panel, const PanelLayout& layout, const Bf16Group* x,
+                              Totals<kRows>& totals) {
   const E4M3Widener widener;
   for (int64_t first = 0; first < layout.units; first += layout.units_a_block) {
     const int64_t left = layout.units - first;
