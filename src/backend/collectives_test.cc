@@ -1,6 +1,7 @@
 // What a group's ranks exchange in a step, on each backend, over real links.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <numeric>
 
 #include "backend/testing/backends.h"
@@ -78,6 +79,23 @@ TEST_P(Collectives, SumsAreOfWholeRowsWhateverTheirStride) {
       for (size_t i = 0; i < sums.size(); ++i)
         ASSERT_EQ(sums[i], value_of(0, i) + value_of(1, i) + value_of(2, i)) << i;
     }
+  });
+}
+
+TEST_P(Collectives, WhatWasMadeOfTheValuesBeforeKeepsThem) {
+  on_all_ranks({.size = 2}, [&](transport::Group& group) {
+    const auto backend = make();
+    backend->set_group(&group);
+    const StepPlan plan = plan_of(rows());
+    const std::vector<float> part = part_of(group.rank(), rows(), 8);
+    backend->begin_step(plan);
+    Tensor x = backend->input(part, 8);
+    const std::array parts = {x};
+    const Tensor before = backend->concat(parts);
+    backend->all_sum(x);
+    std::vector<float> values(part.size());
+    ASSERT_TRUE(backend->read(before, values));
+    EXPECT_EQ(values, part);
   });
 }
 

@@ -81,6 +81,7 @@ std::string self_executable() {
 // Spawned, not forked: between fork and exec a process with a GPU's threads can do next to nothing.
 pid_t start_process(std::vector<std::string>& command, const Inherited& inherited) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const FileActions actions(inherited);

@@ -59,6 +59,7 @@ std::string self_executable() {
 
 pid_t start_process(std::vector<std::string>& command, const Inherited& inherited) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (std::string& argument : command) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const pid_t parent = ::getpid();

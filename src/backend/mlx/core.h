@@ -37,4 +37,7 @@ auto caught(Call&& call) -> Result<decltype(call())> {
 
 mx::Dtype mlx_dtype(DType type);  // of plain numbers
 
+// The same values in memory of their own; mx::copy() and mx::contiguous() may share it.
+mx::array own_copy(const mx::array& x);
+
 }  // namespace cohort::backend::mlx_parts

@@ -175,10 +175,9 @@ void KvCache::copy_page(int32_t from, int32_t to) {
   for_each_array([&](mx::array& cache) {
     const auto start = [](int32_t page) { return page * kPageTokens; };
     const int heads = cache.shape(0), columns = cache.shape(2);
-    // On its own before the update: a view of the cache inside the graph would make the update copy all of it.
-    mx::array page =
-        mx::copy(mx::slice(cache, {0, start(from), 0}, {heads, start(from + 1), columns}));
-    mx::eval(page);
+    // Of its own: a view of the cache inside the graph would make the update copy all of it.
+    const mx::array page =
+        own_copy(mx::slice(cache, {0, start(from), 0}, {heads, start(from + 1), columns}));
     cache = mx::slice_update(cache, page, mx::Shape{0, start(to), 0},
                              mx::Shape{heads, start(to + 1), columns});
   });

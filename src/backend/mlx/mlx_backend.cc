@@ -235,9 +235,10 @@ class MlxBackend final : public Backend {
   void scale_by_position(Tensor& x, float beta, int original_max) override {
     COHORT_CHECK(x.rows == plan_rows());
     std::vector<float> factors;
+    factors.reserve(positions_.size());
     for (const int32_t position : positions_) {
-      const auto span = static_cast<float>(position / original_max);
-      factors.push_back(1.0f + beta * std::log(1.0f + span));
+      const int32_t whole = position / original_max;
+      factors.push_back(1.0f + beta * std::log(1.0f + static_cast<float>(whole)));
     }
     change(x, [&](const mx::array& old) {
       return mx::multiply(old, narrowed(mx::array(factors.data(), {x.rows, 1}, mx::float32)));
@@ -292,7 +293,7 @@ class MlxBackend final : public Backend {
     change(x, [&](const mx::array& old) {
       mx::array sums = on_host(old);
       // Others may still read what is not ours alone.
-      if (!sums.is_donatable()) sums = on_host(mx::copy(sums));
+      if (!sums.is_donatable()) sums = own_copy(sums);
       collectives_.all_sum(rows_in(sums));
       return narrowed(sums);
     });

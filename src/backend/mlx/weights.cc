@@ -149,17 +149,6 @@ mx::array gathered_product(const Segment& segment, const mx::array& x, const mx:
 
 }  // namespace
 
-mx::Dtype mlx_dtype(DType type) {
-  switch (type) {
-    case DType::kF32: return mx::float32;
-    case DType::kF16: return mx::float16;
-    case DType::kBF16: return mx::bfloat16;
-    case DType::kU8: return mx::uint8;
-    case DType::kU32: return mx::uint32;
-    default: COHORT_CHECK(false);  // formats/ lets no other in a matrix
-  }
-}
-
 Result<Linear> load_linear(const StackOptions& options, const Precision& precision,
                            MemoryBudget& budget) {
   Linear linear;

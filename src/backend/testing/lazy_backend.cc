@@ -229,7 +229,8 @@ class LazyBackend final : public Backend {
   void scale_by_position(Tensor& x, float beta, int original_max) override {
     change(x, [=, columns = x.columns, positions = positions_](int32_t r, const float* in,
                                                                float* out) {
-      const float span = static_cast<float>(positions[r] / original_max);
+      const int32_t whole = positions[r] / original_max;
+      const auto span = static_cast<float>(whole);
       for (int32_t c = 0; c < columns; ++c) out[c] = in[c] * (1 + beta * std::log(1 + span));
     });
   }
@@ -337,6 +338,7 @@ class LazyBackend final : public Backend {
   }
   Values gather(Node& part, const std::vector<int32_t>& widths, int32_t total) {
     std::vector<size_t> sizes;
+    sizes.reserve(widths.size());
     for (const int32_t width : widths) sizes.push_back(sizeof(float) * part.rows() * width);
     Values parts(static_cast<size_t>(part.rows()) * total), out(parts.size());
     exchange([&](auto deadline) {
