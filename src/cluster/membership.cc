@@ -67,13 +67,8 @@ void Membership::set_live(const DeviceId& device, bool live) {
 
 std::vector<DeviceId> Membership::peers() const {
   std::vector<DeviceId> peers;
-  if (few()) {
-    peers = live_;
-    std::erase(peers, self_);
-  } else {
-    std::copy_if(linked_.begin(), linked_.end(), std::back_inserter(peers),
-                 [this](const DeviceId& device) { return is_live(device); });
-  }
+  std::copy_if(linked_.begin(), linked_.end(), std::back_inserter(peers),
+               [this](const DeviceId& device) { return device != self_ && is_live(device); });
   return peers;
 }
 
@@ -191,7 +186,7 @@ void Membership::leave(TimeMs, std::vector<Envelope>& out) {
 
 void Membership::send_ping(TimeMs now_ms, const DeviceId& target, std::vector<Envelope>& out) {
   const uint64_t sequence = next_sequence_++;
-  probes_[sequence] = {target, now_ms, false};
+  probes_[sequence] = {target, now_ms, 0};
   Message message = ping(MessageType::kPing, sequence);
   if (few()) message.updates = cargo();
   const auto found = members_.find(target);
@@ -218,6 +213,16 @@ void Membership::start_probes(TimeMs now_ms, std::vector<Envelope>& out) {
   const DeviceId target = std::move(round_.back());
   round_.pop_back();
   send_ping(now_ms, target, out);
+}
+
+// Of many, hardly anybody else has a link with the silent one: it is asked again.
+void Membership::remind_of(Probe& probe, uint64_t sequence, std::vector<Envelope>& out) {
+  ++probe.reminders;
+  if (!few()) {
+    out.push_back({probe.target, ping(MessageType::kPing, sequence)});
+  } else if (probe.reminders == 1) {
+    ask_others(probe, sequence, out);
+  }
 }
 
 void Membership::ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out) {
@@ -252,10 +257,8 @@ void Membership::check_probes(TimeMs now_ms, std::vector<Envelope>& out) {
       probe = probes_.erase(probe);
       continue;
     }
-    if (few() && waited >= timeout_ms() && !probe->second.asked_others) {
-      probe->second.asked_others = true;
-      ask_others(probe->second, probe->first, out);
-    }
+    if (waited >= timeout_ms() * (probe->second.reminders + 1))
+      remind_of(probe->second, probe->first, out);
     ++probe;
   }
   std::erase_if(relays_,

@@ -1,8 +1,7 @@
 // Who is alive: SWIM (Das, Gupta, Motivala, 2002) with Lifeguard's doubt of oneself (Dadgar, Phillips, Currey, 2017).
-// Each interval a device pings members. While there are few it pings all of them, and asks three others about one that
-// does not answer; when there are many it pings one of its neighbours, those it has a link with. Who stays silent is
-// suspect, and a suspect that does not refute in time is dead. Claims travel as cargo of pings and acks, and, when
-// there are many, from neighbour to neighbour. Pure: time is an argument, in milliseconds of any steady clock.
+// Each interval a device pings those it has a link with: all of them while there are few, asking three others about one that
+// does not answer; else one in turn. Who stays silent is suspect, and a suspect that does not refute in time is dead.
+// Claims travel as cargo of pings and acks, and, when there are many, from neighbour to neighbour. Pure: time is an argument, in milliseconds of any steady clock.
 #pragma once
 
 #include <cstdint>
@@ -87,7 +86,7 @@ class Membership {
   struct Probe {
     DeviceId target;
     TimeMs sent_ms = 0;
-    bool asked_others = false;
+    int reminders = 0;
   };
   struct Relay {  // a ping sent for somebody else
     DeviceId asker;
@@ -104,6 +103,7 @@ class Membership {
   void start_probes(TimeMs now_ms, std::vector<Envelope>& out);
   void flood_claims(TimeMs now_ms, std::vector<Envelope>& out);
   void check_probes(TimeMs now_ms, std::vector<Envelope>& out);
+  void remind_of(Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
   void ask_others(const Probe& probe, uint64_t sequence, std::vector<Envelope>& out);
   void bury(TimeMs now_ms);
   TimeMs next_turn_ms(const Member& troubled) const;

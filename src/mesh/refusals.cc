@@ -17,6 +17,7 @@ constexpr Remedy kRemedies[] = {
     {kOnlyTheyHaveSecret, "'cohort secret show' there, 'cohort secret set' here"},
     {kOnlyWeHaveSecret, "'cohort secret show' here, 'cohort secret set' there"},
     {"does not answer", "see whether cohort runs there and its firewall lets TCP 52416 in"},
+    {"No route to host", "see the address, and the network between"},
     {"Connection refused", "see whether cohort runs there, and on this port"},
     {"its name is unknown", "see the spelling, or give an address instead"},
     {"its name was not looked up", "see this machine's DNS, or give an address instead"},

@@ -108,14 +108,14 @@ mesh::MeshEvents Cluster::mesh_events() {
   events.link_up = [this](const mesh::Peer& peer) {
     log::info("device {} ({}) is here, over {}", peer.name, peer.id.substr(0, 8), peer.address);
     shell_->link_up(peer.id);
-    publish();
+    links_changed();
   };
   events.link_lost = [this](const std::string& peer, const std::string& why) {
     const auto known = shell_->devices().find(peer);
     log::info("device {} is gone: {}", known != shell_->devices().end() ? known->second.name : peer,
               why);
     shell_->link_lost(peer);
-    publish();
+    links_changed();
   };
   events.link_closed = [this](const std::string& peer) {
     shell_->link_closed(peer);
@@ -140,8 +140,8 @@ void Cluster::on_stream(std::unique_ptr<mesh::Stream> stream) {
 net::Task<void> Cluster::tick() {
   net::TimePoint next = net::Clock::now();
   for (;;) {
-    const bool is_due = net::Clock::now() >= next_facts_;
-    if (dirty_ || is_due) {
+    const net::TimePoint now = net::Clock::now();
+    if (now >= next_facts_ || (dirty_ && now >= next_news_)) {
       publish();
     } else {
       shell_->step();
@@ -151,6 +151,13 @@ net::Task<void> Cluster::tick() {
   }
 }
 
+// Told at once while there are few; in a crowd, where links come and go, with the next news.
+void Cluster::links_changed() {
+  if (dispensable_.empty()) return publish();
+  dirty_ = true;
+  shell_->step();
+}
+
 void Cluster::publish() {
   dirty_ = false;
   // Where there are many devices each hears of all others less often, so that it hears as much.
@@ -158,6 +165,7 @@ void Cluster::publish() {
       static_cast<int64_t>(1 + (shell_->live().size() - 1) / cluster::kFullMeshUpTo);
   const std::chrono::seconds interval = events_.busy() ? kBusyInterval : kFactsInterval;
   next_facts_ = net::Clock::now() + interval * crowds;
+  if (!dispensable_.empty()) next_news_ = net::Clock::now() + kBusyInterval * crowds;
   events_.describe(self_);
   self_.clock_unix_ms = unix_ms();
   fill_links(self_);

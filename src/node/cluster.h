@@ -81,6 +81,7 @@ class Cluster {
   void fill_links(cluster::DeviceDocument& self) const;
   std::set<std::string> dispensable(const std::set<std::string>& heard);
   void introduce_needed();
+  void links_changed();
   std::vector<cluster::WayDocument> ways_to(const std::string& peer) const;
   bool shares_host(const std::string& mark) const;
   bool has_new_mark() const;
@@ -105,7 +106,7 @@ class Cluster {
   std::vector<std::string> known_live_;
   std::set<std::string> neighbours_, dispensable_;
   std::map<std::string, std::string> adopted_;  // orphans seen, by device: each is taken over once
-  net::TimePoint next_facts_;
+  net::TimePoint next_facts_, next_news_;
   net::TaskGroup tasks_;
 };
 
