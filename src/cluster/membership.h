@@ -1,7 +1,8 @@
 // Who is alive: SWIM (Das, Gupta, Motivala, 2002) with Lifeguard's doubt of oneself (Dadgar, Phillips, Currey, 2017).
-// Each interval a device pings those it has a link with: all of them while there are few, asking three others about one that
-// does not answer; else one in turn. Who stays silent is suspect, and a suspect that does not refute in time is dead.
-// Claims travel as cargo of pings and acks, and, when there are many, from neighbour to neighbour. Pure: time is an argument, in milliseconds of any steady clock.
+// Each interval a device pings those it has a link with: all of them while there are few, asking three others about one
+// that does not answer; else one in turn, asking that one again. Who stays silent is suspect, and a suspect that does not
+// refute in time is dead. Claims travel as cargo of pings and acks, and, when there are many, from neighbour to neighbour.
+// Pure: time is an argument, in milliseconds of any steady clock.
 #pragma once
 
 #include <cstdint>
