@@ -178,21 +178,34 @@ void measure_decode(benchmark::State& state, const Kernels& kernels, const Weigh
                        : measure_near(state, peak, operations, run);
 }
 
-void decode_i8(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
-               Where where, int64_t x_rows) {
+// Kernels that want a step's activations as groups, prepared once.
+template <class Group>
+void decode_groups(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+                   Where where, int64_t x_rows, double (*peak)(int64_t), const auto& prepare,
+                   const auto& decode) {
   constexpr int64_t columns = kDecodeColumns;
   const Weights weights = make_decode_weights(format, where);
   const std::vector<float> x = random_activations(x_rows * columns);
-  std::vector<QuantizedGroup> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
+  std::vector<Group> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
   std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
-  for (int64_t m = 0; m < x_rows; ++m) {
-    kernels.matmul.quantize_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
-                                       groups.data() + m);
-  }
-  measure_decode(state, kernels, weights, where, x_rows, kernels.probe.dot_i8, [&] {
-    kernels.matmul.decode_i8(weights.matrix, {0, panel_count(weights.matrix.rows)},
-                             {groups.data(), x_rows}, {y.data(), weights.matrix.rows});
+  for (int64_t m = 0; m < x_rows; ++m)
+    prepare(x.data() + m * columns, columns, quantized_stride(x_rows), groups.data() + m);
+  measure_decode(state, kernels, weights, where, x_rows, peak, [&] {
+    decode(weights.matrix, {0, panel_count(weights.matrix.rows)}, {groups.data(), x_rows},
+           {y.data(), weights.matrix.rows});
   });
+}
+
+void decode_i8(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+               Where where, int64_t x_rows) {
+  decode_groups<QuantizedGroup>(state, kernels, format, where, x_rows, kernels.probe.dot_i8,
+                                kernels.matmul.quantize_activation, kernels.matmul.decode_i8);
+}
+
+void decode_bf16(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
+                 Where where, int64_t x_rows) {
+  decode_groups<Bf16Group>(state, kernels, format, where, x_rows, kernels.probe.multiply_fast,
+                           kernels.matmul.round_activation, kernels.matmul.decode_bf16);
 }
 
 void decode_f32(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
@@ -205,23 +218,6 @@ void decode_f32(benchmark::State& state, const Kernels& kernels, const TestForma
     kernels.matmul.decode_f32(weights.matrix, {0, panel_count(weights.matrix.rows)},
                               {x.data(), columns, x_rows, columns},
                               {y.data(), weights.matrix.rows});
-  });
-}
-
-void decode_bf16(benchmark::State& state, const Kernels& kernels, const TestFormat& format,
-                 Where where, int64_t x_rows) {
-  constexpr int64_t columns = kDecodeColumns;
-  const Weights weights = make_decode_weights(format, where);
-  const std::vector<float> x = random_activations(x_rows * columns);
-  std::vector<Bf16Group> groups(static_cast<size_t>(quantized_groups(x_rows, columns)));
-  std::vector<float> y(static_cast<size_t>(x_rows * weights.matrix.rows));
-  for (int64_t m = 0; m < x_rows; ++m) {
-    kernels.matmul.round_activation(x.data() + m * columns, columns, quantized_stride(x_rows),
-                                    groups.data() + m);
-  }
-  measure_decode(state, kernels, weights, where, x_rows, kernels.probe.multiply_fast, [&] {
-    kernels.matmul.decode_bf16(weights.matrix, {0, panel_count(weights.matrix.rows)},
-                               {groups.data(), x_rows}, {y.data(), weights.matrix.rows});
   });
 }
 

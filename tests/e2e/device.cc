@@ -180,7 +180,14 @@ Json chat_body(const std::string& prompt, bool stream) {
               {"stream", stream}};
 }
 
-std::string chat(const Device& device, const Json& body) {
+Json get(const Device& device, const std::string& path) {
+  const auto reply = device.client().call({.path = path});
+  EXPECT_TRUE(reply) << reply.error().message;
+  return reply ? parse_json(reply->body).value() : Json();
+}
+
+std::string chat(const Device& device, const Json& body,
+                 const std::function<void(int events)>& after_event) {
   net::HttpClient client = device.client();
   const net::HttpCall call{
       .method = "POST", .path = "/v1/chat/completions", .body = dump_json(body)};
@@ -193,10 +200,12 @@ std::string chat(const Device& device, const Json& body) {
     }
     return parse_json(reply->body).value()["choices"][0]["message"]["content"].get<std::string>();
   }
+  int events = 0;
   bool done = false;
   const auto reply = client.stream_lines(call, [&](std::string_view line) {
     if (line == "data: [DONE]") done = true;
     if (!line.starts_with("data: {")) return true;
+    if (++events; after_event) after_event(events);
     const Json event = parse_json(line.substr(6)).value();
     EXPECT_FALSE(event.contains("error")) << line;
     for (const Json& choice : event.value("choices", Json::array())) {

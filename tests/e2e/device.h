@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -48,8 +49,21 @@ class Device {
 uint64_t rss_bytes_of(pid_t pid);
 
 Json chat_body(const std::string& prompt, bool stream);
-// The text of a collected or streamed (concatenated) chat answer; fails the test when the call does.
-std::string chat(const Device& device, const Json& body);
+// The text of a collected or streamed (concatenated) chat answer; fails the test when the call does, on an error event,
+// and when a stream breaks off. `after_event` is told how many events of the stream have come.
+std::string chat(const Device& device, const Json& body,
+                 const std::function<void(int events)>& after_event = {});
+
+// The parsed body of a GET; fails the test when the call does.
+Json get(const Device& device, const std::string& path);
+
+// Polls a condition that another process brings about; every look is a request, so nothing sleeps.
+bool eventually(const auto& holds, int looks = 2000) {
+  for (int look = 0; look < looks; ++look) {
+    if (holds()) return true;
+  }
+  return false;
+}
 
 // From tests/data/demo/golden.json.
 struct Golden {

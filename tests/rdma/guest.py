@@ -27,11 +27,11 @@ INIT = r"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys
 for module in $(cat /modules/order); do insmod /modules/$module || echo "guest: no $module"; done
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /root
-mount -t proc proc /root/proc; mount -t sysfs sys /root/sys; mount -t devtmpfs dev /root/dev
-for folder in /tmp /run /dev/shm; do mkdir -p /root$folder; mount -t tmpfs tmp /root$folder; done
-cp /begin /script /root/run
-HOST=$(sed 's/.*guest=\([01]\).*/\1/' /proc/cmdline) chroot /root /bin/bash /run/begin
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /host
+mount -t proc proc /host/proc; mount -t sysfs sys /host/sys; mount -t devtmpfs dev /host/dev
+for folder in /tmp /run /dev/shm; do mkdir -p /host$folder; mount -t tmpfs tmp /host$folder; done
+cp /begin /script /host/run
+HOST=$(sed 's/.*guest=\([01]\).*/\1/' /proc/cmdline) chroot /host /bin/bash /run/begin
 status=$?
 printf '\nguest: status %d\n' $status
 poweroff -f
@@ -120,7 +120,7 @@ class Archive:
 def initial_disk(begin, script):
     home, version = kernel()
     disk = Archive()
-    for folder in "bin proc sys dev root modules".split():
+    for folder in "bin proc sys dev host modules".split():
         disk.folder(folder)
     disk.add("dev/console", 0o20600, device=(5, 1))
     disk.file("bin/busybox", pathlib.Path(shutil.which("busybox")).read_bytes(), 0o755)

@@ -4,16 +4,12 @@
 
 #include <cstdlib>
 
+#include "transport/find_symbol.h"
+
 namespace cohort::transport {
 namespace {
 
 constexpr const char* kName = "libucp.so.0";
-
-template <class Function>
-bool find(void* handle, const char* name, Function& out) {
-  out = reinterpret_cast<Function>(dlsym(handle, name));
-  return out != nullptr;
-}
 
 // UCX reads these as it is loaded. Our process is not its own: no signal handlers, no hooks on mmap, no words on stderr.
 void set_manners() {
@@ -30,26 +26,27 @@ Result<UcxLibrary> load_library() {
   void* handle = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) return fail(Code::kUnsupported, "{} is not installed here", kName);
   UcxLibrary ucx;
-  const bool complete = find(handle, "ucp_config_read", ucx.config_read) &&
-                        find(handle, "ucp_config_release", ucx.config_release) &&
-                        find(handle, "ucp_init_version", ucx.init_version) &&
-                        find(handle, "ucp_cleanup", ucx.cleanup) &&
-                        find(handle, "ucp_worker_create", ucx.worker_create) &&
-                        find(handle, "ucp_worker_destroy", ucx.worker_destroy) &&
-                        find(handle, "ucp_worker_get_address", ucx.worker_get_address) &&
-                        find(handle, "ucp_worker_release_address", ucx.worker_release_address) &&
-                        find(handle, "ucp_worker_get_efd", ucx.worker_get_efd) &&
-                        find(handle, "ucp_worker_arm", ucx.worker_arm) &&
-                        find(handle, "ucp_worker_progress", ucx.worker_progress) &&
-                        find(handle, "ucp_ep_create", ucx.ep_create) &&
-                        find(handle, "ucp_ep_close_nbx", ucx.ep_close_nbx) &&
-                        find(handle, "ucp_tag_send_nbx", ucx.tag_send_nbx) &&
-                        find(handle, "ucp_tag_recv_nbx", ucx.tag_recv_nbx) &&
-                        find(handle, "ucp_request_check_status", ucx.request_check_status) &&
-                        find(handle, "ucp_request_free", ucx.request_free) &&
-                        find(handle, "ucp_mem_map", ucx.mem_map) &&
-                        find(handle, "ucp_mem_unmap", ucx.mem_unmap) &&
-                        find(handle, "ucs_status_string", ucx.status_string);
+  const bool complete =
+      find_symbol(handle, "ucp_config_read", ucx.config_read) &&
+      find_symbol(handle, "ucp_config_release", ucx.config_release) &&
+      find_symbol(handle, "ucp_init_version", ucx.init_version) &&
+      find_symbol(handle, "ucp_cleanup", ucx.cleanup) &&
+      find_symbol(handle, "ucp_worker_create", ucx.worker_create) &&
+      find_symbol(handle, "ucp_worker_destroy", ucx.worker_destroy) &&
+      find_symbol(handle, "ucp_worker_get_address", ucx.worker_get_address) &&
+      find_symbol(handle, "ucp_worker_release_address", ucx.worker_release_address) &&
+      find_symbol(handle, "ucp_worker_get_efd", ucx.worker_get_efd) &&
+      find_symbol(handle, "ucp_worker_arm", ucx.worker_arm) &&
+      find_symbol(handle, "ucp_worker_progress", ucx.worker_progress) &&
+      find_symbol(handle, "ucp_ep_create", ucx.ep_create) &&
+      find_symbol(handle, "ucp_ep_close_nbx", ucx.ep_close_nbx) &&
+      find_symbol(handle, "ucp_tag_send_nbx", ucx.tag_send_nbx) &&
+      find_symbol(handle, "ucp_tag_recv_nbx", ucx.tag_recv_nbx) &&
+      find_symbol(handle, "ucp_request_check_status", ucx.request_check_status) &&
+      find_symbol(handle, "ucp_request_free", ucx.request_free) &&
+      find_symbol(handle, "ucp_mem_map", ucx.mem_map) &&
+      find_symbol(handle, "ucp_mem_unmap", ucx.mem_unmap) &&
+      find_symbol(handle, "ucs_status_string", ucx.status_string);
   if (!complete) return fail(Code::kUnsupported, "{} is older than UCX 1.11", kName);
   return ucx;
 }
