@@ -86,6 +86,20 @@ Json link_json(const cluster::LinkDocument& link) {
   return out;
 }
 
+Json rdma_json(const cluster::RdmaDocument& rdma) {
+  Json ports = Json::array();
+  for (const cluster::RdmaPortDocument& port : rdma.ports) {
+    ports.push_back({{"device", port.device},
+                     {"port", port.port},
+                     {"state", port.state},
+                     {"fabric", port.fabric},
+                     {"gbit_per_s", rate_or_null(port.gbit_per_s)},
+                     {"address", port.address.empty() ? Json(nullptr) : Json(port.address)}});
+  }
+  return Json{{"ports", std::move(ports)},
+              {"problem", rdma.problem.empty() ? Json(nullptr) : Json(rdma.problem)}};
+}
+
 Json device_json(const node::DeviceStatus& device) {
   const cluster::DeviceDocument& facts = device.facts;
   Json out{
@@ -100,6 +114,7 @@ Json device_json(const node::DeviceStatus& device) {
       {"matmul_gops", rate_or_null(facts.matmul_gops)},
       {"backends", facts.backends},
       {"missing_backends", Json::array()},
+      {"rdma", rdma_json(facts.rdma)},
       {"links", Json::array()},
       {"worker", facts.worker},
       {"leaving", facts.leaving},

@@ -60,6 +60,26 @@ void print_missing_backends(const Json& devices) {
   for (const auto& [reason, there] : names) fmt::print("no {} ({})\n", reason, there);
 }
 
+// Ports of RDMA devices, where there are any, then what is in their way.
+void print_rdma(const Json& devices) {
+  Table table({"RDMA OF", "DEVICE", "PORT", "STATE", "FABRIC", "GBIT/S", "ADDRESS"});
+  std::string problems;
+  bool any = false;
+  for (const Json& device : devices) {
+    const Json rdma = device.value("rdma", Json::object());
+    const std::string name = text_of(device, "name");
+    for (const Json& port : rdma.value("ports", Json::array())) {
+      any = true;
+      table.add({name, text_of(port, "device"), text_of(port, "port"), text_of(port, "state"),
+                 text_of(port, "fabric"), rate_of(port, "gbit_per_s"), text_of(port, "address")});
+    }
+    if (rdma.value("problem", Json()).is_string())
+      problems += fmt::format("no RDMA on {}: {}\n", name, text_of(rdma, "problem"));
+  }
+  if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
+  fmt::print("{}", problems);
+}
+
 void print_links(const Json& devices) {
   Table table({"FROM", "TO", "TRANSPORT", "ADDRESS", "RTT p50", "RTT p99", "MBIT/S"});
   bool any = false;
@@ -263,6 +283,7 @@ int devices(const Common& common, int32_t wait_for) {
   }
   fmt::print("{}", table.to_string(wants_colour(1)));
   print_missing_backends(*listed);
+  print_rdma(*listed);
   print_links(*listed);
   hint_at_refused(common);
   return kExitFine;

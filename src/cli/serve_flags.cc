@@ -15,6 +15,7 @@
 #include "cli/secret.h"
 #include "cli/speed.h"
 #include "cli/terminal.h"
+#include "transport/verbs/device.h"
 
 namespace cohort::cli {
 namespace {
@@ -48,6 +49,20 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
                 text);
   }
   return std::chrono::milliseconds(value * scale);
+}
+
+cluster::RdmaDocument examine_rdma() {
+  transport::RdmaFacts facts = transport::rdma_facts();
+  cluster::RdmaDocument rdma{.problem = std::move(facts.problem)};
+  for (const transport::RdmaPort& port : facts.ports) {
+    rdma.ports.push_back({.device = port.device,
+                          .port = port.port,
+                          .state = port.state,
+                          .fabric = port.fabric,
+                          .gbit_per_s = port.gbit_per_s,
+                          .address = port.gid_index < 0 ? "" : port.address()});
+  }
+  return rdma;
 }
 
 bool is_loopback(const std::string& host) {
@@ -87,6 +102,7 @@ Result<api::ServeOptions> options_of(const ServeFlags& flags, const StoreOptions
       return device_speed(threads, backend);
     };
   }
+  options.node.examine_rdma = examine_rdma;
   options.node.load.threads = flags.threads;
   options.node.load.kv_type = flags.kv_type;
   options.node.load.backend = flags.backend;

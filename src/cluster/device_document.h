@@ -156,6 +156,40 @@ struct MissingBackend {
   }
 };
 
+// A port of an RDMA device.
+struct RdmaPortDocument {
+  std::string device;  // "mlx5_0"
+  int32_t port = 1;
+  std::string state;      // "active", "down", "init"
+  std::string fabric;     // "ethernet", "infiniband"
+  double gbit_per_s = 0;  // of the link; 0: the device does not tell
+  std::string address;    // "": it has none
+  bool operator==(const RdmaPortDocument&) const = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("device", device);
+    visit("port", port);
+    visit("state", state);
+    visit("fabric", fabric);
+    visit("gbit_per_s", gbit_per_s);
+    visit("address", address);
+  }
+};
+
+// What RDMA a device has, and what keeps it from being used.
+struct RdmaDocument {
+  std::vector<RdmaPortDocument> ports;
+  std::string problem;  // one line with the remedy; empty: none known, or no RDMA to expect
+  bool operator==(const RdmaDocument&) const = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("ports", ports);
+    visit("problem", problem);
+  }
+};
+
 struct AddressDocument {
   std::string interface, kind;  // as of a link
   std::string address;
@@ -187,6 +221,7 @@ struct DeviceDocument {
   int32_t battery_percent = -1;
   std::vector<std::string> backends;
   std::vector<MissingBackend> missing_backends;
+  RdmaDocument rdma;
   bool worker = true;    // takes shards
   bool leaving = false;  // is about to go: its shards move
   uint64_t daemon_rss_bytes = 0;
@@ -220,6 +255,7 @@ struct DeviceDocument {
     visit("battery_percent", battery_percent);
     visit("backends", backends);
     visit("missing_backends", missing_backends);
+    visit("rdma", rdma);
     visit("worker", worker);
     visit("leaving", leaving);
     visit("daemon_rss_bytes", daemon_rss_bytes);

@@ -64,6 +64,7 @@ Result<void> Node::join_cluster() {
   }
   background_.spawn(watch_parking());
   if (options_.measure_speed) background_.spawn(measure_speed());
+  if (options_.examine_rdma) background_.spawn(watch_rdma());
   cluster_->publish();
   return {};
 }
@@ -74,6 +75,21 @@ net::Task<void> Node::measure_speed() {
   speed_ = co_await pool_.run(std::move(measure));
   measuring_speed_ = false;
   if (!closing_) cluster_->publish();
+}
+
+// Cables are plugged and addresses given while the device runs.
+net::Task<void> Node::watch_rdma() {
+  constexpr std::chrono::seconds kInterval{10};
+  for (;;) {
+    auto examine = options_.examine_rdma;
+    cluster::RdmaDocument seen = co_await pool_.run(std::move(examine));
+    if (seen != rdma_ && !closing_) {
+      rdma_ = std::move(seen);
+      cluster_->publish();
+    }
+    const net::TimePoint next = net::Clock::now() + kInterval;
+    if (co_await net::sleep_until(next) == net::Wake::kCancelled) co_return;
+  }
 }
 
 size_t Node::requests() const {

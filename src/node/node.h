@@ -42,6 +42,7 @@ struct NodeOptions {
   std::optional<mesh::MeshOptions>
       mesh;  // none: this device stays alone. Its identity and name are filled in
   std::function<DeviceSpeed()> measure_speed;  // called once, on another thread; none: unknown
+  std::function<cluster::RdmaDocument()> examine_rdma;  // called now and then, on another thread
   std::chrono::milliseconds heal_timeout{
       120'000};  // a stream waits so long for its instance to come back
 };
@@ -161,6 +162,7 @@ class Node {
   void park(Generation& generation, const std::string& instance, Error why, bool is_coming = false);
   net::Task<void> watch_parking();
   net::Task<void> measure_speed();
+  net::Task<void> watch_rdma();
   void retry_parked();
   const cluster::InstancePlan* find(const std::string& model);
   Instance* instance_here(const cluster::InstancePlan& plan);
@@ -203,6 +205,7 @@ class Node {
   const ModelCatalog catalog_;
   DeviceSpeed speed_;
   bool measuring_speed_ = false;
+  cluster::RdmaDocument rdma_;
   bool draining_ = false, closing_ = false;
   std::stop_source stop_resolving_;
   std::unique_ptr<Cluster> cluster_;

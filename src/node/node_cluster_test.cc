@@ -13,6 +13,13 @@ using std::chrono::milliseconds;
 using testing::ask;
 using testing::kLongEnough;
 
+// A port whose device is named after the node's.
+cluster::RdmaDocument rdma_of(const std::string& name) {
+  cluster::RdmaDocument rdma{.problem = "no cable"};
+  rdma.ports.push_back({.device = "rxe_" + name, .state = "down", .fabric = "ethernet"});
+  return rdma;
+}
+
 class NodeClusterTest : public testing::LoopTest {
  public:
   // Devices "a", "b"..., each told of those before it.
@@ -24,6 +31,7 @@ class NodeClusterTest : public testing::LoopTest {
       options.restart.first_delay = milliseconds(1);
       mesh::MeshOptions mesh{.host = "127.0.0.1", .port = 0, .peers = peers, .beacons = false};
       options.mesh = std::move(mesh);
+      options.examine_rdma = [name = options.name] { return rdma_of(name); };
       nodes_.push_back(
           Node::create(loop_.get_executor(), options, testing::fake_catalog()).value());
       peers.push_back(fmt::format("127.0.0.1:{}", nodes_.back()->cluster().mesh_port()));
@@ -104,6 +112,20 @@ cluster::InstanceWishes pipeline_of(int devices) {
   wishes.sharding = "pipeline";
   wishes.devices = devices;
   return wishes;
+}
+
+TEST_F(NodeClusterTest, EveryDeviceHearsWhatRdmaTheOthersHave) {
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    const bool heard = co_await t.eventually([&] {
+      for (const auto& node : t.nodes_) {
+        for (const auto& [id, device] : node->cluster().devices()) {
+          if (device.rdma != rdma_of(device.name)) return false;
+        }
+      }
+      return true;
+    });
+    EXPECT_TRUE(heard);
+  }(*this));
 }
 
 TEST_F(NodeClusterTest, DevicesKnowEachOtherAndAgreeOnALeader) {

@@ -44,6 +44,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
   self.battery_percent = battery_percent();
   self.backends = speed_.backends.empty() ? std::vector<std::string>{"cpu"} : speed_.backends;
   self.missing_backends = speed_.missing_backends;
+  self.rdma = rdma_;
   self.worker = options_.place;
   self.leaving = draining_;
   self.daemon_rss_bytes = own_rss_bytes();

@@ -7,6 +7,7 @@ cache and never installed; its root is the host's own file system, read-only, so
 """
 
 import argparse
+import fcntl
 import os
 import pathlib
 import re
@@ -59,25 +60,43 @@ def run(*words, **options):
     return subprocess.run([str(w) for w in words], check=True, text=True, stdout=subprocess.PIPE, **options).stdout
 
 
+def kernel_package():
+    """The name of Debian's current kernel; None without apt's lists."""
+    listed = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], text=True, capture_output=True).stdout
+    found = re.search(r"Depends: (linux-image-[0-9]\S*)", listed)
+    return found and found[1]
+
+
+def unpack_kernel(package, home):
+    with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
+        run("apt-get", "download", package, cwd=fresh, stderr=subprocess.DEVNULL)
+        archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", next(pathlib.Path(fresh).glob("*.deb"))],
+                                   stdout=subprocess.PIPE)
+        wanted = ["./boot/vmlinuz*", "./lib/modules/*/modules.*"] + [f"./lib/modules/*/kernel/{f}*" for f in FOLDERS]
+        tree = pathlib.Path(fresh) / "tree"
+        tree.mkdir()
+        run("tar", "-x", "-C", tree, "--wildcards", *wanted, stdin=archive.stdout)
+        version = next((tree / "lib/modules").iterdir()).name
+        subprocess.run(["depmod", "-b", tree, version], check=True, stderr=subprocess.DEVNULL)
+        (tree / "ready").write_text(version)
+        shutil.rmtree(home, ignore_errors=True)
+        tree.rename(home)
+
+
 def kernel():
-    """The folder of the unpacked kernel and its version."""
-    package = re.search(r"Depends: (linux-image-[0-9]\S*)", run("apt-cache", "depends", "linux-image-amd64"))[1]
-    home = CACHE / package
-    if not (home / "ready").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
-            run("apt-get", "download", package, cwd=fresh, stderr=subprocess.DEVNULL)
-            archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", next(pathlib.Path(fresh).glob("*.deb"))],
-                                       stdout=subprocess.PIPE)
-            wanted = ["./boot/vmlinuz*", "./lib/modules/*/modules.*"] + [f"./lib/modules/*/kernel/{f}*" for f in FOLDERS]
-            tree = pathlib.Path(fresh) / "tree"
-            tree.mkdir()
-            run("tar", "-x", "-C", tree, "--wildcards", *wanted, stdin=archive.stdout)
-            version = next((tree / "lib/modules").iterdir()).name
-            subprocess.run(["depmod", "-b", tree, version], check=True, stderr=subprocess.DEVNULL)
-            (tree / "ready").write_text(version)
-            shutil.rmtree(home, ignore_errors=True)
-            tree.rename(home)
+    """The folder of the unpacked kernel and its version; guests that start together unpack it once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        package = kernel_package()
+        if package is None:
+            run("apt-get", "update", "-qq")
+            package = kernel_package()
+        if package is None:
+            raise SystemExit("guest: apt knows no linux-image-amd64; this test needs Debian's kernel")
+        home = CACHE / package
+        if not (home / "ready").exists():
+            unpack_kernel(package, home)
     return home, (home / "ready").read_text()
 
 
