@@ -71,4 +71,15 @@ for transport in verbs verbs-uc; do
   ip link set dummy0 mtu 4200 up
   until rdma link add $DEV type rxe netdev dummy0 2>/dev/null; do sleep 0.2; done
 done
+
+title "a device says what RDMA it has"
+HOME=/run $build/cohort serve --alone --data-dir /run/data >/run/serve 2>&1 &
+daemon=$!
+for attempt in $(seq 200); do
+  $build/cohort devices >/run/devices 2>&1 && grep -q "$DEV" /run/devices && break
+  sleep 0.1
+done
+cat /run/devices
+grep -q "$DEV .*active.*$SELF" /run/devices || wrong "devices without $DEV: $(cat /run/serve)"
+kill $daemon
 finish
