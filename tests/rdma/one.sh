@@ -75,11 +75,12 @@ done
 title "a device says what RDMA it has"
 HOME=/run $build/cohort serve --alone --data-dir /run/data >/run/serve 2>&1 &
 daemon=$!
+lists_port() { $build/cohort devices >/run/devices 2>&1 && grep -q "$DEV .*active.*$SELF" /run/devices; }
 for attempt in $(seq 200); do
-  $build/cohort devices >/run/devices 2>&1 && grep -q "$DEV" /run/devices && break
+  lists_port && break
   sleep 0.1
 done
 cat /run/devices
-grep -q "$DEV .*active.*$SELF" /run/devices || wrong "devices without $DEV: $(cat /run/serve)"
+lists_port || wrong "devices without $DEV: $(cat /run/serve)"
 kill $daemon
 finish
