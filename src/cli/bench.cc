@@ -212,6 +212,19 @@ double attention_parameters(const runner::LocalRanks& ranks, const BenchOptions&
   return config["num_attention_heads"].get<double>() * dims * (options.depth + options.pp / 2.0);
 }
 
+// Limits of the time between two measurements: memory's rate has moods, of which the time saw some of each; arithmetic
+// has a peak, which a measurement can only miss.
+backend::MachineLimits limits_between(const backend::MachineLimits& before,
+                                      const backend::MachineLimits& after) {
+  return {
+      .read_bytes_per_s = (before.read_bytes_per_s + after.read_bytes_per_s) / 2,
+      .read_bytes_per_s_one_core =
+          (before.read_bytes_per_s_one_core + after.read_bytes_per_s_one_core) / 2,
+      .fast_operations_per_s = std::max(before.fast_operations_per_s, after.fast_operations_per_s),
+      .int8_operations_per_s = std::max(before.int8_operations_per_s, after.int8_operations_per_s),
+      .f32_operations_per_s = std::max(before.f32_operations_per_s, after.f32_operations_per_s)};
+}
+
 double peak_of(const std::string& math, const backend::MachineLimits& limits) {
   if (math == "f32") return limits.f32_operations_per_s;
   return math == "int8" ? limits.int8_operations_per_s : limits.fast_operations_per_s;
@@ -334,15 +347,18 @@ Result<Json> bench_or_fail(const StoreOptions& store, BenchOptions options) {
   COHORT_TRY_VOID(Drive(*ranks, 1, 0, 1).prefill(1));
   const double load_s = seconds_since(started);
   options.threads = ranks->first().backend->info().threads * options.ranks;
+  const backend::Choice choice = {
+      .name = options.backend, .threads = options.threads, .kernels = kernels};
+  COHORT_TRY(backend::MachineLimits before, backend::measure_limits(choice));
   Json results = Json::array();
   for (const int32_t streams : options.concurrency) {
     if (streams < 1) return fail(Code::kInvalidArgument, "--concurrency {}: at least 1", streams);
-    COHORT_TRY(const backend::MachineLimits limits,
-               backend::measure_limits(
-                   {.name = options.backend, .threads = options.threads, .kernels = kernels}));
     Progress progress(fmt::format("{} with {} streams", options.model, streams));
     COHORT_TRY(const Samples samples, measure(*ranks, options, streams, progress));
+    COHORT_TRY(const backend::MachineLimits after, backend::measure_limits(choice));
+    const backend::MachineLimits limits = limits_between(before, after);
     results.push_back(result_json(*ranks, options, streams, samples, limits, load_s));
+    before = after;
   }
   return results;
 }

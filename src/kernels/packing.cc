@@ -140,9 +140,30 @@ void write_plane(const uint32_t (&quads)[kQuadsAUnit], int shift, std::byte* out
   }
 }
 
+// Two quads of a stream of 4-bit codes (c0 to c7 from the low bits up) as one word of a line: c0 c4 c1 c5 c2 c6 c3 c7.
+// Two such words side by side are one uint64_t.
+uint64_t interleave_nibbles(uint64_t words) {
+  constexpr uint64_t kMiddleBytes = 0x0000ff000000ff00, kMiddleNibbles = 0x00f000f000f000f0;
+  const uint64_t bytes = (words ^ words >> 8) & kMiddleBytes;
+  words ^= bytes ^ bytes << 8;
+  const uint64_t nibbles = (words ^ words >> 4) & kMiddleNibbles;
+  return words ^ nibbles ^ nibbles << 4;
+}
+
+void pack_nibbles(const std::byte* stream, std::byte* out) {
+  for (int line = 0; line < 4; line += 2) {
+    const uint64_t words = interleave_nibbles(load<uint64_t>(stream + line * 4));
+    store(out + line * kLineBytes, static_cast<uint32_t>(words));
+    store(out + (line + 1) * kLineBytes, static_cast<uint32_t>(words >> 32));
+  }
+}
+
 // One row's codes of one unit; `out` is that row's word in the unit's first line.
 template <int kBits>
 void pack_codes(const std::byte* stream, int64_t columns, std::byte* out) {
+  if constexpr (kBits == 4) {
+    if (columns == kUnitColumns) return pack_nibbles(stream, out);
+  }
   constexpr Planes kPlanes = planes_of(kBits);
   uint32_t quads[kQuadsAUnit] = {};
   read_quads<kBits>(stream, columns, quads);
@@ -224,9 +245,9 @@ void pack_panel_codes(const Source& source, int64_t first_row, int rows, std::by
   }
 }
 
+template <int64_t kSize>
 void pack_panel_scales(const Source& source, int64_t first_row, int rows, std::byte* panel) {
   const PackedFormat& format = source.format;
-  const auto size = static_cast<int64_t>(scale_size(format.scales));
   const int64_t row_groups = source.view.columns / format.group_size;
   const int64_t first_group = source.columns.first / format.group_size;
   for (int64_t group = 0; group < source.columns.count / format.group_size; ++group) {
@@ -236,16 +257,34 @@ void pack_panel_scales(const Source& source, int64_t first_row, int rows, std::b
         unit / source.layout.units_a_block * source.layout.units_a_block * kUnitColumns;
     const int64_t group_in_block = (column - block_column) / format.group_size;
     std::byte* scales =
-        panel + unit_address(source.layout, unit).scales + group_in_block * kPanelRows * size;
+        panel + unit_address(source.layout, unit).scales + group_in_block * kPanelRows * kSize;
     for (int row = 0; row < rows; ++row) {
       const int64_t from =
-          ((source.first_row + first_row + row) * row_groups + first_group + group) * size;
-      std::memcpy(scales + row * size, source.view.scales.data + from, static_cast<size_t>(size));
+          ((source.first_row + first_row + row) * row_groups + first_group + group) * kSize;
+      std::memcpy(scales + row * kSize, source.view.scales.data + from, kSize);
       if (!has_biases(format.scales)) continue;
-      std::memcpy(scales + (kPanelRows + row) * size, source.view.biases.data + from,
-                  static_cast<size_t>(size));
+      std::memcpy(scales + (kPanelRows + row) * kSize, source.view.biases.data + from, kSize);
     }
   }
+}
+
+using PackPanelScales = void (*)(const Source& source, int64_t first_row, int rows,
+                                 std::byte* panel);
+
+PackPanelScales scale_packer(ScaleKind kind) {
+  switch (scale_size(kind)) {
+    case 1: return pack_panel_scales<1>;
+    case 2: return pack_panel_scales<2>;
+    case 4: return pack_panel_scales<4>;
+    default: return nullptr;  // no scales
+  }
+}
+
+// Whether some of a panel's bytes belong to no row, no column or no group.
+bool is_padded(const Source& source, int rows) {
+  const int64_t columns = source.layout.units * kUnitColumns;
+  return rows < kPanelRows || source.columns.count < columns ||
+         source.layout.units % source.layout.units_a_block != 0;
 }
 
 // ---- reading back ----
@@ -335,12 +374,14 @@ void pack_rows(const MatrixView& view, int64_t expert, Range rows, Range columns
   COHORT_CHECK(columns.first % group == 0 && columns.count % group == 0);
   const Source source = {view, format, panel_layout(format, columns.count),
                          expert * view.rows + rows.first, columns};
+  const PackPanelScales pack_scales = scale_packer(format.scales);
   for (int64_t first = 0; first < rows.count; first += kPanelRows) {
     std::byte* panel = out + first / kPanelRows * source.layout.panel_bytes;
     const int count = static_cast<int>(std::min<int64_t>(kPanelRows, rows.count - first));
-    std::memset(panel, 0, static_cast<size_t>(source.layout.panel_bytes));
+    if (is_padded(source, count))
+      std::memset(panel, 0, static_cast<size_t>(source.layout.panel_bytes));
     pack_panel_codes(source, first, count, panel);
-    if (format.scales != ScaleKind::kNone) pack_panel_scales(source, first, count, panel);
+    if (pack_scales != nullptr) pack_scales(source, first, count, panel);
   }
 }
 
