@@ -20,7 +20,8 @@ enum class Isa : uint8_t {
   kAvx512Vnni,
   kAvx512Bf16,
   kNeon,
-  kNeonDotprod
+  kNeonDotprod,
+  kNeonI8mm
 };
 
 struct Kernels {

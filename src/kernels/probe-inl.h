@@ -21,7 +21,9 @@ inline uint64_t probe_read(const std::byte* data, size_t size_bytes) {
   return checksum;
 }
 
-inline constexpr int kProbeChains = 12;  // independent, so that latency does not count
+// Independent, so that latency does not count, and each from a start of its own, so that none is taken for another.
+inline constexpr int kProbeChains = 12;
+inline constexpr int kProbeRounds = 8;  // unrolled; `rounds` are a multiple
 
 template <class Math>
 double probe_multiply(int64_t rounds) {
@@ -29,13 +31,15 @@ double probe_multiply(int64_t rounds) {
   for (auto& one : ones) one = typename Math::Element{1};
   const typename Math::Vector a = Math::load_elements(ones);
   F32 sums[kProbeChains];
-  for (F32& sum : sums) sum = zero();
-  for (int64_t round = 0; round < rounds; ++round) {
-    COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] =
-        Math::multiply_add(a, a, sums[i]);
+  COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] = broadcast(static_cast<float>(i));
+  for (int64_t round = 0; round < rounds; round += kProbeRounds) {
+    COHORT_UNROLL for (int unrolled = 0; unrolled < kProbeRounds; ++unrolled) {
+      COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] =
+          Math::multiply_add(a, a, sums[i]);
+    }
   }
   F32 all = zero();
-  for (const F32& sum : sums) all = all + sum;
+  COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) all = all + sums[i];
   const double operations =
       2.0 * kLanes * Math::kColumns * kProbeChains * static_cast<double>(rounds);
   return sum(all) < 0 ? 0 : operations;  // the sums are needed
@@ -45,13 +49,15 @@ inline double probe_dot_i8(int64_t rounds) {
   const U32 ones = splat(0x01010101);
   const int8_t x[4] = {1, 1, 1, 1};
   U32 sums[kProbeChains];
-  for (U32& sum : sums) sum = splat(0);
-  for (int64_t round = 0; round < rounds; ++round) {
-    COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] =
-        dot_quads<1, 15>(sums[i], &ones, x);
+  COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] = splat(static_cast<uint32_t>(i));
+  for (int64_t round = 0; round < rounds; round += kProbeRounds) {
+    COHORT_UNROLL for (int unrolled = 0; unrolled < kProbeRounds; ++unrolled) {
+      COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) sums[i] =
+          dot_quads<1, 15>(sums[i], &ones, x);
+    }
   }
   F32 all = zero();
-  for (const U32& sum : sums) all = all + to_f32(sum);
+  COHORT_UNROLL for (int i = 0; i < kProbeChains; ++i) all = all + to_f32(sums[i]);
   const double operations = 2.0 * kLanes * 4 * kProbeChains * static_cast<double>(rounds);
   return sum(all) < 0 ? 0 : operations;
 }

@@ -12,7 +12,7 @@ struct ProbeKernels {
   uint64_t (*read)(const std::byte* data, size_t size_bytes);
 
   // Multiply-add from registers, the instruction that prefill or decode is made of. They return how many operations they
-  // did, a multiplication and an addition counting as two, for `rounds` of a fixed number of instructions.
+  // did, a multiplication and an addition counting as two, for `rounds` (a multiple of 8) of a fixed number of instructions.
   double (*multiply_f32)(int64_t rounds);
   double (*multiply_fast)(int64_t rounds);
   double (*dot_i8)(int64_t rounds);

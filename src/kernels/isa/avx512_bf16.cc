@@ -10,13 +10,14 @@ namespace {
 #include "kernels/matmul-inl.h"
 #include "kernels/isa/bf16_math_avx512-inl.h"
 #include "kernels/isa/decode_bf16_avx512-inl.h"
-#include "kernels/isa/gemm_vnni-inl.h"
+#include "kernels/gemm_i8-inl.h"
 #include "kernels/probe-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"avx512_bf16", Isa::kAvx512Bf16,
-                          with_decode_bf16(with_prefill_i8(make_matmul_kernels<Bf16Math>())),
-                          make_vector_kernels(), make_probe_kernels<Bf16Math>()};
+const Kernels kKernels = {
+    "avx512_bf16", Isa::kAvx512Bf16,
+    with_decode_bf16(with_prefill_i8<QuadDots>(make_matmul_kernels<Bf16Math>())),
+    make_vector_kernels(), make_probe_kernels<Bf16Math>()};
 
 }  // namespace cohort::kernels::avx512_bf16

@@ -40,5 +40,8 @@ extern const Kernels kKernels;
 namespace neon_dotprod {
 extern const Kernels kKernels;
 }
+namespace neon_i8mm {
+extern const Kernels kKernels;
+}
 
 }  // namespace cohort::kernels

@@ -8,11 +8,13 @@ namespace {
 #include "kernels/isa/simd_neon-inl.h"
 #include "kernels/isa/dot_neon_dotprod-inl.h"
 #include "kernels/matmul-inl.h"
+#include "kernels/gemm_i8-inl.h"
 #include "kernels/probe-inl.h"
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"neon_dotprod", Isa::kNeonDotprod, make_matmul_kernels<F32Math>(),
+const Kernels kKernels = {"neon_dotprod", Isa::kNeonDotprod,
+                          with_prefill_i8<QuadDots>(make_matmul_kernels<F32Math>()),
                           make_vector_kernels(), make_probe_kernels<F32Math>()};
 
 }  // namespace cohort::kernels::neon_dotprod
