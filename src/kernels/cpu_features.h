@@ -10,6 +10,7 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;  // with VNNI and VBMI
+  bool amx = false;          // tiles of bytes and of bf16, with all of the above
   // AArch64; NEON is always there
   bool dotprod = false;
   bool i8mm = false;

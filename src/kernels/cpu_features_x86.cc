@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/cpu_features.h"
+#include "kernels/tile_permission.h"
 
 namespace cohort::kernels {
 namespace {
@@ -29,7 +30,7 @@ uint64_t saved_state() {
 }  // namespace
 
 CpuFeatures detect_cpu_features() {
-  constexpr uint64_t kYmmState = 0x06, kZmmState = 0xe6;
+  constexpr uint64_t kYmmState = 0x06, kZmmState = 0xe6, kTileState = 0x60000;
   const Registers one = cpuid(1, 0);
   const Registers seven = cpuid(7, 0);
   const Registers seven_one = cpuid(7, 1);
@@ -46,6 +47,10 @@ CpuFeatures detect_cpu_features() {
   f.avx512_vnni = f.avx512 && has(seven.ecx, 11);
   const bool vbmi = has(seven.ecx, 1);
   f.avx512_bf16 = f.avx512_vnni && vbmi && has(seven_one.eax, 5);
+  const bool tiles = has(seven.edx, 24), tile_bf16 = has(seven.edx, 22),
+             tile_bytes = has(seven.edx, 25);
+  f.amx = f.avx512_bf16 && (state & kTileState) == kTileState && tiles && tile_bf16 && tile_bytes &&
+          request_tiles();
   return f;
 }
 

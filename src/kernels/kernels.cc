@@ -13,25 +13,32 @@ constexpr size_t kMaxTables = 8;
 struct Available {
   std::array<const Kernels*, kMaxTables> tables{};
   size_t count = 0;
+  const Kernels* best = nullptr;
 };
 
 Available probe() {
   const CpuFeatures features = detect_cpu_features();
   Available available;
   for (const IsaEntry& entry : built_isas()) {
-    if (entry.runs_on(features)) available.tables[available.count++] = entry.kernels;
+    if (!entry.runs_on(features)) continue;
+    available.tables[available.count++] = entry.kernels;
+    if (!entry.on_request) available.best = entry.kernels;
   }
   return available;
+}
+
+const Available& available() {
+  static const Available once = probe();
+  return once;
 }
 
 }  // namespace
 
 std::span<const Kernels* const> available_kernels() {
-  static const Available available = probe();
-  return {available.tables.data(), available.count};
+  return {available().tables.data(), available().count};
 }
 
-const Kernels& best_kernels() { return *available_kernels().back(); }
+const Kernels& best_kernels() { return *available().best; }
 
 const Kernels* find_kernels(std::string_view name) {
   for (const Kernels* kernels : available_kernels()) {

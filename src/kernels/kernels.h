@@ -19,6 +19,7 @@ enum class Isa : uint8_t {
   kAvx512,
   kAvx512Vnni,
   kAvx512Bf16,
+  kAmx,
   kNeon,
   kNeonDotprod,
   kNeonI8mm
@@ -35,6 +36,7 @@ struct Kernels {
 // Those this CPU runs, slowest ("scalar", always there) first. The tables live as long as the process.
 std::span<const Kernels* const> available_kernels();
 
+// The fastest of them that has been seen to work; "amx" is taken by name only until somebody has tried it.
 const Kernels& best_kernels();
 
 // By name, for tests and for users who want an older instruction set; null when this CPU does not run it.

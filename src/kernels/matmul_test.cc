@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/test_matrix.h"
+#include "kernels/testing/under_test.h"
 
 namespace cohort::kernels {
 namespace {
@@ -76,7 +77,7 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const Kernels* kernels : available_kernels()) {
+  for (const Kernels* kernels : kernels_under_test()) {
     for (const TestFormat& format : test_formats()) all.push_back({kernels, format});
   }
   return all;

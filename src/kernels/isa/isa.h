@@ -11,6 +11,7 @@ namespace cohort::kernels {
 struct IsaEntry {
   const Kernels* kernels;
   bool (*runs_on)(const CpuFeatures& features);
+  bool on_request = false;  // only by name: it has not been seen on such a CPU yet
 };
 
 std::span<const IsaEntry> built_isas();  // slowest first
@@ -32,6 +33,9 @@ namespace avx512_vnni {
 extern const Kernels kKernels;
 }
 namespace avx512_bf16 {
+extern const Kernels kKernels;
+}
+namespace amx {
 extern const Kernels kKernels;
 }
 namespace neon {
