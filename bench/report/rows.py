@@ -80,6 +80,8 @@ ROWS = [
         reach={"prefill": Reach(of_peer=1.4)}, peer=Peered("1b", 4, 512, 8)),
     Row(ONE_CORE, "1b-q4, prompt of 128", single("1b-q4", 128, 8), figures=prefill_only,
         reach={"prefill": Reach(of_peer=1.3)}, peer=Peered("1b", 4, 128, 8)),
+    Row(ONE_CORE, "1b-q4, prompt of 128", single("1b-q4", 128, 8, "--math", "int8"), figures=prefill_only,
+        reach={"prefill": Reach(of_peer=1.3)}, peer=Peered("1b", 4, 128, 8)),
     Row(ONE_CORE, "1b-q4, prompt of 32", single("1b-q4", 32, 8), figures=prefill_only,
         reach={"prefill": Reach(of_peer=1.3)}, peer=Peered("1b", 4, 32, 8)),
     Row(ONE_CORE, "1b-q4, prompt of 32", single("1b-q4", 32, 8, "--math", "int8"), figures=prefill_only,
