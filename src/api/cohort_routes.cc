@@ -1,5 +1,6 @@
 // What the command line and the dashboard use. Scripts rely on these shapes: fields are added, never changed.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "api/json_reply.h"
@@ -72,17 +73,24 @@ Json way_json(const cluster::WayDocument& way) {
               {"bandwidth_mbit_per_s", rate_or_null(way.bandwidth_mbit_per_s)}};
 }
 
-// The best way between the pair, then all of them.
+// Shared memory goes without saying before it was measured; the network does not.
+double assumed_rtt_us(const cluster::WayDocument& way) {
+  if (way.rtt_us_p50 > 0) return way.rtt_us_p50;
+  return way.transport == "tcp" ? std::numeric_limits<double>::infinity() : 0;
+}
+
+// The way with the shortest round trip between the pair, then all of them.
 Json link_json(const cluster::LinkDocument& link) {
   std::vector<cluster::WayDocument> ways = link.ways;
   ways.push_back({"tcp", link.rtt_us_p50, link.rtt_us_p99, link.bandwidth_mbit_per_s});
-  Json out{{"peer", link.peer},
-           {"address", link.address},
-           {"kind", link.kind},
-           {"measured_unix_ms", link.measured_unix_ms},
-           {"ways", Json::array()}};
+  std::ranges::stable_sort(ways, {}, assumed_rtt_us);
+  Json out{{"peer", link.peer},     {"address", link.address},
+           {"kind", link.kind},     {"measured_unix_ms", link.measured_unix_ms},
+           {"ways", Json::array()}, {"missing_ways", Json::array()}};
   out.update(way_json(ways.front()));
   for (const cluster::WayDocument& way : ways) out["ways"].push_back(way_json(way));
+  for (const cluster::MissingWayDocument& way : link.missing_ways)
+    out["missing_ways"].push_back({{"transport", way.transport}, {"reason", way.reason}});
   return out;
 }
 
@@ -135,6 +143,24 @@ Json device_json(const node::DeviceStatus& device) {
   return out;
 }
 
+// What a placement's pairs would be linked by, with the figures it was priced by.
+Json planned_links_json(const cluster::InstancePlan& plan, const cluster::Topology& topology) {
+  Json links = pairs_json(node::pairs_of(plan, {}));
+  const auto index_of = [&](const std::string& id) {
+    return static_cast<int>(std::ranges::find(topology.devices, id, &cluster::DeviceFacts::id) -
+                            topology.devices.begin());
+  };
+  for (size_t i = 0; i < links.size(); ++i) {
+    const int from = index_of(plan.pairs[i].first), to = index_of(plan.pairs[i].second);
+    const cluster::LinkFacts& facts = topology.link(from, to);
+    links[i]["names"] = {topology.devices[static_cast<size_t>(from)].name,
+                         topology.devices[static_cast<size_t>(to)].name};
+    links[i]["rtt_us"] = facts.round_trip_s * 1e6;
+    links[i]["bandwidth_mbit_per_s"] = facts.bytes_per_s * 8 / 1e6;
+  }
+  return links;
+}
+
 Json placement_json(const cluster::Placement& placement, const cluster::Topology& topology) {
   const cluster::InstancePlan plan{.stages = cluster::stages_of(placement, topology),
                                    .pairs = cluster::pairs_of(placement, topology)};
@@ -152,7 +178,7 @@ Json placement_json(const cluster::Placement& placement, const cluster::Topology
   return Json{
       {"sharding", placement.sharding},
       {"members", std::move(members)},
-      {"links", pairs_json(node::pairs_of(plan, {}))},
+      {"links", planned_links_json(plan, topology)},
       {"memory_bytes_by_device", std::move(memory)},
       {"predicted_ttft_ms", rate_or_null(prediction.time_to_first_token_s * 1e3)},
       {"predicted_decode_tokens_per_s", rate_or_null(prediction.decode_tokens_per_s)},
@@ -243,6 +269,7 @@ net::Task<void> plan(node::Node& node, net::HttpRequest request, net::ResponseWr
   Json reply = Json::array();
   for (const cluster::Placement& placement : answer->placements)
     reply.push_back(placement_json(placement, answer->topology));
+  if (!reply.empty()) reply.front()["rdma_worth"] = text_or_null(answer->rdma_worth);
   co_await send(writer, std::move(reply));
 }
 

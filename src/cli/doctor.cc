@@ -18,13 +18,35 @@ namespace {
 
 using State = Finding::State;
 
-// What is read of a device's entry in /cohort/devices.
-struct DeviceEntry {
-  std::string name, state, version;
-  bool self = false;
-  int64_t clock_unix_ms = 0;  // when it last wrote of itself: seconds ago
+struct MissingWayEntry {
+  std::string transport, reason;
   template <class Visitor>
   void fields(Visitor& visit) {
+    visit("transport", transport);
+    visit("reason", reason);
+  }
+};
+
+struct LinkEntry {
+  std::string peer;
+  std::vector<MissingWayEntry> missing_ways;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("peer", peer);
+    visit("missing_ways", missing_ways);
+  }
+};
+
+// What is read of a device's entry in /cohort/devices.
+struct DeviceEntry {
+  std::string id, name, state, version;
+  bool self = false;
+  int64_t clock_unix_ms = 0;  // when it last wrote of itself: seconds ago
+  std::vector<LinkEntry> links;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("id", id);
+    visit("links", links);
     visit("name", name);
     visit("state", state);
     visit("version", version);
@@ -96,6 +118,21 @@ void examine_differences(const std::vector<DeviceEntry>& devices, Findings& find
   }
 }
 
+// Both have an RDMA port that is up, and nothing crosses.
+void examine_rdma_links(const std::vector<DeviceEntry>& devices, const DeviceEntry& self,
+                        Findings& findings) {
+  for (const LinkEntry& link : self.links) {
+    const auto peer = std::ranges::find(devices, link.peer, &DeviceEntry::id);
+    if (peer == devices.end()) continue;
+    for (const MissingWayEntry& way : link.missing_ways) {
+      findings.push_back({"rdma to " + peer->name, State::kWarning, way.reason,
+                          "the ports at both ends need addresses of one network, a cable or "
+                          "switch between them and the same MTU; let UDP port 4791 in (RoCE); "
+                          "locked memory must not be limited (ulimit -l)"});
+    }
+  }
+}
+
 std::string ago(int64_t unix_time_ms) {
   const int64_t seconds = std::max<int64_t>(0, (unix_ms() - unix_time_ms) / 1000);
   if (seconds < 120) return fmt::format("{} s", seconds);
@@ -137,7 +174,10 @@ bool examine_device(const Common& common, Findings& findings) {
   }
   const auto self = std::find_if(devices->begin(), devices->end(),
                                  [](const DeviceEntry& device) { return device.self; });
-  if (self != devices->end()) findings.push_back(examine_version(common.api, *self));
+  if (self != devices->end()) {
+    findings.push_back(examine_version(common.api, *self));
+    examine_rdma_links(*devices, *self, findings);
+  }
   findings.push_back(examine_peers(*devices));
   examine_differences(*devices, findings);
   examine_refused(client, findings);

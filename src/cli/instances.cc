@@ -80,12 +80,24 @@ void print_rdma(const Json& devices) {
   fmt::print("{}", problems);
 }
 
+std::string name_of(const Json& devices, const std::string& id) {
+  for (const Json& device : devices) {
+    if (text_of(device, "id") == id) return text_of(device, "name");
+  }
+  return short_id(id);
+}
+
 void print_links(const Json& devices) {
   Table table({"FROM", "TO", "TRANSPORT", "ADDRESS", "RTT p50", "RTT p99", "MBIT/S"});
   bool any = false;
+  std::string missing;
   for (const Json& device : devices) {
     for (const Json& link : device.value("links", Json::array())) {
       any = true;
+      for (const Json& way : link.value("missing_ways", Json::array()))
+        missing += fmt::format("no {} from {} to {}: {}\n", text_of(way, "transport"),
+                               text_of(device, "name"), name_of(devices, text_of(link, "peer")),
+                               text_of(way, "reason"));
       for (const Json& way : link.value("ways", Json::array())) {
         const bool is_network = way.value("transport", "") == "tcp";
         table.add({text_of(device, "name"), short_id(text_of(link, "peer")),
@@ -95,7 +107,7 @@ void print_links(const Json& devices) {
       }
     }
   }
-  if (any) fmt::print("\n{}", table.to_string(wants_colour(1)));
+  if (any) fmt::print("\n{}{}", table.to_string(wants_colour(1)), missing);
 }
 
 // Who would be in the list above, but for a reason.
@@ -191,6 +203,33 @@ std::string transports_of(const Json& placed) {
   return names.empty() ? "-" : fmt::format("{}", fmt::join(names, "+"));
 }
 
+// "studio - mini by verbs (round trip 6.0 us, 40000.0 Mbit/s)", for as many pairs as people read.
+std::string pairs_in_words(const Json& placement) {
+  constexpr size_t kMostPairs = 6;
+  std::vector<std::string> pairs;
+  const Json links = placement.value("links", Json::array());
+  for (const Json& link : links) {
+    const Json names = link.value("names", Json::array());
+    if (names.size() != 2) continue;  // an older device does not tell
+    if (pairs.size() == kMostPairs) {
+      pairs.push_back(fmt::format("{} pairs more", links.size() - kMostPairs));
+      break;
+    }
+    pairs.push_back(fmt::format("{} - {} by {} (round trip {} us, {} Mbit/s)",
+                                names[0].get<std::string>(), names[1].get<std::string>(),
+                                text_of(link, "transport"), rate_of(link, "rtt_us"),
+                                rate_of(link, "bandwidth_mbit_per_s")));
+  }
+  return fmt::format("{}", fmt::join(pairs, "; "));
+}
+
+void print_why(const Json& best) {
+  fmt::print("\n{}\n", text_of(best, "reason"));
+  const std::string pairs = pairs_in_words(best);
+  if (!pairs.empty()) fmt::print("{}\n", pairs);
+  if (best.value("rdma_worth", Json()).is_string()) fmt::print("{}\n", text_of(best, "rdma_worth"));
+}
+
 std::string memory_of(const Json& placement) {
   uint64_t most = 0;
   for (const Json& bytes : placement["memory_bytes_by_device"])
@@ -254,7 +293,7 @@ int plan(const Common& common, const PlaceOptions& options) {
                text_of(placement, "error")});
   }
   fmt::print("{}", table.to_string(wants_colour(1)));
-  if (!planned->empty()) fmt::print("\n{}\n", text_of(planned->front(), "reason"));
+  if (!planned->empty()) print_why(planned->front());
   return planned->empty() || !planned->front()["error"].is_null() ? kExitFailed : kExitFine;
 }
 

@@ -4,8 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace cohort::cluster {
@@ -94,8 +96,11 @@ struct DeviceFacts {
 };
 
 // What pairs of ranks may be linked by: TCP, which always goes, and what is better where it goes.
-inline constexpr std::array<std::string_view, 2> kTransports = {"tcp", "shm"};
-inline constexpr uint8_t kTcp = 0;
+inline constexpr std::array<std::string_view, 4> kTransports = {"tcp", "shm", "verbs", "ucx"};
+inline constexpr uint8_t kTcp = 0, kShm = 1;
+inline bool is_rdma(std::string_view transport) {
+  return transport == "verbs" || transport == "ucx";
+}
 
 struct LinkFacts {
   bool reachable = false;
@@ -108,6 +113,8 @@ struct LinkFacts {
 struct Topology {
   std::vector<DeviceFacts> devices;
   std::vector<LinkFacts> links;
+  // Of pairs that the wished transport does not link, where it is known: by indices, the smaller one first.
+  std::map<std::pair<int, int>, std::string> why_unlinked;
 
   const LinkFacts& link(int from, int to) const {
     return links[static_cast<size_t>(from) * devices.size() + static_cast<size_t>(to)];

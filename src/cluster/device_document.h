@@ -15,6 +15,7 @@ struct WayDocument {
   double rtt_us_p50 = 0;
   double rtt_us_p99 = 0;
   double bandwidth_mbit_per_s = 0;
+  bool operator==(const WayDocument&) const = default;
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -22,6 +23,18 @@ struct WayDocument {
     visit("rtt_us_p50", rtt_us_p50);
     visit("rtt_us_p99", rtt_us_p99);
     visit("bandwidth_mbit_per_s", bandwidth_mbit_per_s);
+  }
+};
+
+// What a pair has all that is needed for, and what was tried in vain.
+struct MissingWayDocument {
+  std::string transport, reason;
+  bool operator==(const MissingWayDocument&) const = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("transport", transport);
+    visit("reason", reason);
   }
 };
 
@@ -35,11 +48,13 @@ struct LinkDocument {
   double bandwidth_mbit_per_s = 0;
   int64_t measured_unix_ms = 0;
   std::vector<WayDocument> ways;
+  std::vector<MissingWayDocument> missing_ways;
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("peer", peer);
     visit("ways", ways);
+    visit("missing_ways", missing_ways);
     visit("address", address);
     visit("kind", kind);
     visit("rtt_us_p50", rtt_us_p50);
@@ -164,6 +179,7 @@ struct RdmaPortDocument {
   std::string fabric;     // "ethernet", "infiniband"
   double gbit_per_s = 0;  // of the link; 0: the device does not tell
   std::string address;    // "": it has none
+  bool usable() const { return state == "active" && !address.empty(); }
   bool operator==(const RdmaPortDocument&) const = default;
 
   template <class Visitor>

@@ -1,6 +1,7 @@
 #include "cluster/leadership.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 
@@ -74,8 +75,9 @@ LinkFacts tcp_facts(const LinkDocument* link, const LinkDocument* back) {
   return facts;
 }
 
+// Only shared memory is sure to be there before it was measured.
 LinkFacts way_facts(const WayDocument& way, uint8_t transport) {
-  return {.reachable = true,
+  return {.reachable = transport == kShm || way.rtt_us_p50 > 0,
           .transport = transport,
           .round_trip_s = or_assumed(way.rtt_us_p50, 1e-6, kAssumedShmRoundTripS),
           .bytes_per_s = or_assumed(way.bandwidth_mbit_per_s, 1e6 / 8, kAssumedShmBytesPerS)};
@@ -90,10 +92,13 @@ double typical_seconds(const LinkFacts& facts) {
 
 // The fastest of the ways between two devices that the wish allows.
 LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool full_mesh,
-                     std::string_view wish) {
+                     const TopologyWish& wish) {
   const LinkDocument* link = from.link(to.id);
   const LinkDocument* back = to.link(from.id);
-  const auto allowed = [&](std::string_view name) { return wish == "auto" || wish == name; };
+  const auto allowed = [&](std::string_view name) {
+    if (wish.without_rdma && is_rdma(name)) return false;
+    return wish.transport == "auto" || wish.transport == name;
+  };
   LinkFacts best;
   const bool has_network = !full_mesh || link != nullptr || back != nullptr;
   if (has_network && allowed(kTransports[kTcp])) best = tcp_facts(link, back);
@@ -107,6 +112,53 @@ LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool 
     }
   }
   return best;
+}
+
+// What is in the way of linking two devices by RDMA, as they say; else as their ports tell.
+std::string why_no_rdma(const DeviceDocument& a, const DeviceDocument& b,
+                        std::string_view transport) {
+  for (const LinkDocument* side : {a.link(b.id), b.link(a.id)}) {
+    if (side == nullptr) continue;
+    for (const MissingWayDocument& missing : side->missing_ways) {
+      if (missing.transport == transport) return missing.reason;
+    }
+  }
+  for (const DeviceDocument* device : {&a, &b}) {
+    if (std::ranges::any_of(device->rdma.ports, &RdmaPortDocument::usable)) continue;
+    if (device->rdma.ports.empty()) return fmt::format("{} has no RDMA port", device->name);
+    return fmt::format("no RDMA port of {} is active and has an address", device->name);
+  }
+  return "the two have not been measured yet";
+}
+
+void explain_unlinked(const std::vector<const DeviceDocument*>& documents,
+                      std::string_view transport, Topology& topology) {
+  constexpr size_t kMostReasons = 1024;  // among very many devices one is as good as all
+  if (!is_rdma(transport)) return;
+  for (size_t a = 0; a < documents.size(); ++a) {
+    for (size_t b = a + 1; b < documents.size(); ++b) {
+      const std::pair pair(static_cast<int>(a), static_cast<int>(b));
+      if (topology.link(pair.first, pair.second).reachable) continue;
+      topology.why_unlinked[pair] = why_no_rdma(*documents[a], *documents[b], transport);
+      if (topology.why_unlinked.size() == kMostReasons) return;
+    }
+  }
+}
+
+bool has_rdma(const Devices& devices) {
+  return std::ranges::any_of(devices, [](const auto& device) {
+    return std::ranges::any_of(device.second.links, [](const LinkDocument& link) {
+      return std::ranges::any_of(link.ways, [](const WayDocument& way) {
+        return is_rdma(way.transport) && way.rtt_us_p50 > 0;
+      });
+    });
+  });
+}
+
+bool uses_rdma(const Topology& topology) {
+  return std::ranges::any_of(topology.links, [](const LinkFacts& link) {
+    return link.reachable && is_rdma(kTransports[link.transport]);
+  });
 }
 
 // Whether the device that drives an instance has this member: live, staying, and linked with it.
@@ -250,9 +302,37 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Top
   number_machines(usable, topology);
   for (const DeviceDocument* from : usable) {
     for (const DeviceDocument* to : usable)
-      topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices), wish.transport));
+      topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices), wish));
   }
+  explain_unlinked(usable, wish.transport, topology);
   return topology;
+}
+
+std::string rdma_worth(const Devices& devices, const PlanDocument& plan, const TopologyWish& wish,
+                       const InstanceWishes& wishes, const Placement& best) {
+  if (wish.transport != "auto" && !is_rdma(wish.transport)) return "";
+  if (!has_rdma(devices) || wish.model == nullptr || !best.error.empty()) return "";
+  if (!uses_rdma(topology_of(devices, plan, wish)))
+    return "RDMA: no pair of devices is faster by it than by what it has besides";
+  const bool many = wishes.concurrency > 1;
+  const auto speed = [many](const Placement& p) {
+    return many ? p.prediction.throughput_tokens_per_s : p.prediction.decode_tokens_per_s;
+  };
+  InstanceWishes free = wishes;
+  free.transport = "auto";
+  const Topology without = topology_of(
+      devices, plan, {.moving = wish.moving, .model = wish.model, .without_rdma = true});
+  const auto others = placements_of(*wish.model, free, without);
+  if (!others || others->empty() || !others->front().error.empty())
+    return fmt::format("RDMA: {:.1f} tok/s with it; without, no placement fits", speed(best));
+  const Placement& other = others->front();
+  const double gain = speed(best) / speed(other) - 1;
+  const std::string text = fmt::format(
+      "RDMA: {:.1f} tok/s with it, {:.1f} without ({} on {} device{})", speed(best), speed(other),
+      other.sharding, other.device_count(), other.device_count() == 1 ? "" : "s");
+  if (std::abs(gain) < 0.005) return text + ": it is worth nothing here";
+  return text +
+         fmt::format(": it {} {:.0f}%", gain > 0 ? "is worth" : "costs", std::abs(gain) * 100);
 }
 
 Result<std::vector<Placement>> placements_of(const ModelCost& cost, const InstanceWishes& wishes,

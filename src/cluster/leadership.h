@@ -30,6 +30,7 @@ struct TopologyWish {
   const InstancePlan* moving = nullptr;  // the memory it holds counts as free
   std::string_view transport = "auto";   // pairs that it cannot link are not linked
   const ModelCost* model = nullptr;      // its formats decide how fast weights are read
+  bool without_rdma = false;             // as if no pair had it
 };
 
 // What the planner may use: live workers that stay. Memory that shards of instances in the plan will take but do not hold
@@ -40,6 +41,11 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan,
 // All placements of a model on these devices, best first.
 Result<std::vector<Placement>> placements_of(const ModelCost& cost, const InstanceWishes& wishes,
                                              const Topology& topology);
+
+// What RDMA is worth to a model, in words; empty where no pair of devices has it. `best` is the first of placements_of() at
+// the topology with it, `wish` what that topology was made for.
+std::string rdma_worth(const Devices& devices, const PlanDocument& plan, const TopologyWish& wish,
+                       const InstanceWishes& wishes, const Placement& best);
 
 // The best of them as an instance. kUnavailable: none can run; says what is missing where.
 Result<InstancePlan> place_instance(std::string id, std::string model, const ModelCost& cost,

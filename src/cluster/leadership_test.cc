@@ -304,6 +304,89 @@ TEST(Leadership, SharedMemoryBetweenHostsIsRefusedAndSaysBetweenWhich) {
       << "one device alone has nobody to be linked with";
 }
 
+// As measured; the third has no RDMA.
+Devices first_two_have_rdma(Devices devices) {
+  const WayDocument verbs{.transport = "verbs", .rtt_us_p50 = 6, .bandwidth_mbit_per_s = 40'000};
+  for (const char* id : {"id-a", "id-b"}) {
+    devices.at(id).rdma.ports.push_back(
+        {.device = "mlx5_0", .state = "active", .address = "10.0.0.1"});
+  }
+  for (LinkDocument& link : devices.at("id-b").links) {
+    link.rtt_us_p50 = 300;  // of TCP
+    if (link.peer == "id-a") link.ways.push_back(verbs);
+  }
+  for (LinkDocument& link : devices.at("id-a").links) link.rtt_us_p50 = 300;
+  return devices;
+}
+
+TEST(Leadership, RdmaIsPricedAsMeasuredAndLeftOutOnRequest) {
+  const Devices devices = first_two_have_rdma(devices_of(3, 4 * kGiB));
+  const auto facts = [&](const TopologyWish& wish) { return topology_of(devices, {}, wish); };
+  EXPECT_EQ(kTransports[facts({}).link(0, 1).transport], "verbs");
+  EXPECT_NEAR(facts({}).link(0, 1).round_trip_s, 6e-6, 1e-9);
+  EXPECT_NEAR(facts({}).link(0, 1).bytes_per_s, 5e9, 1);
+  EXPECT_EQ(kTransports[facts({.without_rdma = true}).link(0, 1).transport], "tcp");
+  EXPECT_TRUE(facts({.transport = "verbs"}).link(0, 1).reachable);
+  EXPECT_FALSE(facts({.transport = "verbs"}).link(0, 2).reachable);
+  EXPECT_FALSE(facts({.transport = "ucx"}).link(0, 1).reachable);
+}
+
+TEST(Leadership, AWayThatWasNotMeasuredIsNone) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  for (LinkDocument& link : devices.at("id-a").links) link.ways.push_back({.transport = "verbs"});
+  EXPECT_EQ(kTransports[topology_of(devices, {}).link(0, 1).transport], "tcp");
+}
+
+std::string refusal_over(std::string_view transport, const Devices& devices) {
+  const auto refused =
+      place_instance("i", "m", model_of(kGiB), tensor_of(2, std::string(transport)),
+                     topology_of(devices, {}, {.transport = transport}));
+  return refused ? "placed" : refused.error().message;
+}
+
+TEST(Leadership, RdmaThatIsMissingIsRefusedWithThePairAndTheReason) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  EXPECT_NE(
+      refusal_over("verbs", devices).find("a and b cannot be linked by it: a has no RDMA port"),
+      std::string::npos)
+      << refusal_over("verbs", devices);
+  for (auto& [id, device] : devices)
+    device.rdma.ports.push_back({.device = "mlx5_0", .state = "down"});
+  EXPECT_NE(refusal_over("verbs", devices).find("no RDMA port of a is active"), std::string::npos);
+  for (auto& [id, device] : devices)
+    device.rdma.ports[0] = {.device = "mlx5_0", .state = "active", .address = "10.0.0.1"};
+  EXPECT_NE(refusal_over("verbs", devices).find("have not been measured yet"), std::string::npos);
+  devices.at("id-b").links[0].missing_ways = {{"verbs", "nothing comes across from mlx5_0"}};
+  EXPECT_NE(refusal_over("verbs", devices).find("nothing comes across from mlx5_0"),
+            std::string::npos);
+  EXPECT_EQ(refusal_over("verbs", first_two_have_rdma(devices_of(2, 4 * kGiB))), "placed");
+}
+
+TEST(Leadership, APlanSaysWhatRdmaIsWorth) {
+  const ModelCost cost = model_of(kGiB);
+  const auto words = [&](const Devices& devices, const std::string& transport) {
+    const InstanceWishes wishes = tensor_of(2, transport);
+    const TopologyWish wish{.transport = transport, .model = &cost};
+    const auto placements = placements_of(cost, wishes, topology_of(devices, {}, wish));
+    return rdma_worth(devices, {}, wish, wishes, placements->front());
+  };
+  EXPECT_EQ(words(devices_of(2, 4 * kGiB), "auto"), "");
+  const Devices devices = first_two_have_rdma(devices_of(2, 4 * kGiB));
+  for (const char* transport : {"auto", "verbs"}) {
+    const std::string worth = words(devices, transport);
+    EXPECT_TRUE(worth.starts_with("RDMA: ")) << worth;
+    EXPECT_NE(worth.find("without (tensor on 2 devices): it is worth "), std::string::npos)
+        << worth;
+  }
+  EXPECT_EQ(words(devices, "tcp"), "") << "whoever forbids it knows";
+  Devices slow = devices;
+  for (LinkDocument& link : slow.at("id-b").links) {
+    for (WayDocument& way : link.ways) way.rtt_us_p50 = 900;
+  }
+  EXPECT_EQ(words(slow, "auto"),
+            "RDMA: no pair of devices is faster by it than by what it has besides");
+}
+
 TEST(Leadership, WishesThatMakeNoSenseAreRefused) {
   InstanceWishes wishes;
   wishes.sharding = "diagonal";
@@ -313,7 +396,7 @@ TEST(Leadership, WishesThatMakeNoSenseAreRefused) {
   wishes = {};
   wishes.transport = "pigeon";
   EXPECT_EQ(to_wishes(wishes, model_of(kGiB)).error().message,
-            "transport: 'pigeon' is none of auto, tcp, shm");
+            "transport: 'pigeon' is none of auto, tcp, shm, verbs, ucx");
 }
 
 }  // namespace

@@ -158,7 +158,8 @@ bool all_alike(const Topology& topology, const std::vector<int>& devices) {
       if (a == b) continue;
       const LinkFacts& link = topology.link(a, b);
       if (first == nullptr) first = &link;
-      if (link.reachable != first->reachable || !close(link.round_trip_s, first->round_trip_s) ||
+      if (link.reachable != first->reachable || link.transport != first->transport ||
+          !close(link.round_trip_s, first->round_trip_s) ||
           !close(link.bytes_per_s, first->bytes_per_s)) {
         return false;
       }
@@ -339,7 +340,27 @@ std::string time_shares(const Prediction& p) {
   return text;
 }
 
-void explain(const Topology& topology, const Wishes& wishes, std::vector<Placement>& placements) {
+// Why devices cannot be linked by what was wished for; empty when they can.
+std::string transport_error(const Topology& topology, const std::vector<int>& usable,
+                            const Wishes& wishes) {
+  if (wishes.transport == kAnyTransport) return "";
+  for (const int a : usable) {
+    for (const int b : usable) {
+      if (a >= b || topology.link(a, b).reachable) continue;
+      const auto& devices = topology.devices;
+      const auto why = topology.why_unlinked.find({std::min(a, b), std::max(a, b)});
+      std::string reason = why != topology.why_unlinked.end() ? ": " + why->second : "";
+      if (wishes.transport == kTransports[kShm]) reason = ": they are not on the same host";
+      return fmt::format("transport {} was wished for, and {} and {} cannot be linked by it{}",
+                         wishes.transport, devices[static_cast<size_t>(a)].name,
+                         devices[static_cast<size_t>(b)].name, reason);
+    }
+  }
+  return "";
+}
+
+void explain(const Topology& topology, const std::vector<int>& usable, const Wishes& wishes,
+             std::vector<Placement>& placements) {
   for (size_t i = 0; i < placements.size(); ++i) {
     Placement& placement = placements[i];
     placement.sharding = kind_of(placement.stages);
@@ -356,23 +377,8 @@ void explain(const Topology& topology, const Wishes& wishes, std::vector<Placeme
                       (speed(placement) / speed(placements[1]) - 1) * 100, placement.reason);
     }
   }
-}
-
-// Why devices cannot be linked by what was wished for; empty when they can.
-std::string transport_error(const Topology& topology, const std::vector<int>& usable,
-                            const Wishes& wishes) {
-  if (wishes.transport == kAnyTransport) return "";
-  for (const int a : usable) {
-    for (const int b : usable) {
-      if (a >= b || topology.link(a, b).reachable) continue;
-      const auto& devices = topology.devices;
-      return fmt::format("transport {} was wished for, and {} and {} cannot be linked by it{}",
-                         wishes.transport, devices[static_cast<size_t>(a)].name,
-                         devices[static_cast<size_t>(b)].name,
-                         wishes.transport == "shm" ? ": they are not on the same host" : "");
-    }
-  }
-  return "";
+  const std::string left_out = transport_error(topology, usable, wishes);
+  if (!left_out.empty()) placements[0].reason += "; " + left_out;
 }
 
 // No placement fits: the one that comes nearest, spread over every device by memory, so that the error has figures.
@@ -433,7 +439,7 @@ Result<std::vector<Placement>> plan(const ModelCost& cost, const Topology& topol
   }
   std::vector<Placement> placements = ranking.take();
   if (placements.empty()) return std::vector{closest_miss(model, topology, usable, wishes)};
-  explain(topology, wishes, placements);
+  explain(topology, usable, wishes, placements);
   return placements;
 }
 

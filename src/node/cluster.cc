@@ -198,6 +198,7 @@ void Cluster::fill_links(cluster::DeviceDocument& self) const {
       if (link->bytes_per_s > 0) document.measured_unix_ms = unix_ms_of(link->measured_at);
     }
     document.ways = ways_to(peer.id);
+    events_.describe_link(document);
     self.links.push_back(std::move(document));
   }
 }
@@ -292,6 +293,14 @@ Result<std::vector<cluster::Placement>> Cluster::placements(const cluster::Model
   topology =
       cluster::topology_of(devices(), plan(), {.transport = wishes.transport, .model = &cost});
   return cluster::placements_of(cost, wishes, topology);
+}
+
+std::string Cluster::rdma_worth(const cluster::ModelCost& cost,
+                                const cluster::InstanceWishes& wishes,
+                                const std::vector<cluster::Placement>& placements) const {
+  if (placements.empty()) return "";
+  return cluster::rdma_worth(devices(), plan(), {.transport = wishes.transport, .model = &cost},
+                             wishes, placements.front());
 }
 
 // --- calls

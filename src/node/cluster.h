@@ -28,7 +28,8 @@ struct ClusterOptions {
 
 struct ClusterEvents {
   std::function<void(cluster::DeviceDocument& self)> describe;  // fills in what changes
-  std::function<void()> changed;                                // documents, members, leader, links
+  std::function<void(cluster::LinkDocument& link)> describe_link = [](auto&) {};  // adds ways
+  std::function<void()> changed;  // documents, members, leader, links
   std::function<void(std::unique_ptr<mesh::Stream> stream)>
       stream;                  // for the node; not of kCallStream
   std::function<bool()> busy;  // a measurement would disturb
@@ -68,6 +69,8 @@ class Cluster {
   Result<std::vector<cluster::Placement>> placements(const cluster::ModelCost& cost,
                                                      const cluster::InstanceWishes& wishes,
                                                      cluster::Topology& topology) const;
+  std::string rdma_worth(const cluster::ModelCost& cost, const cluster::InstanceWishes& wishes,
+                         const std::vector<cluster::Placement>& placements) const;
 
   net::Task<void> close();  // says goodbye
 

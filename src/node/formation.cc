@@ -30,6 +30,10 @@ std::string to_message(const char* type, const T& body) {
 
 }  // namespace
 
+ShardConnect new_connect(std::vector<ShardRank> ranks) {
+  return {random_attempt(), random_key(), std::move(ranks)};
+}
+
 Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, int32_t own_rank,
                                                   const mesh::Mesh& mesh) {
   runner::ConnectCommand command{.instance = connect.attempt, .key = connect.key};
@@ -125,7 +129,7 @@ void Formation::connect_if_complete() {
   const auto listens = [](const ShardRank& rank) { return rank.port != 0; };
   if (connected_ || !std::all_of(options_.ranks.begin(), options_.ranks.end(), listens)) return;
   connected_ = true;
-  const ShardConnect connect{random_attempt(), random_key(), options_.ranks};
+  const ShardConnect connect = new_connect(options_.ranks);
   const auto own = to_connect_command(connect, 0, mesh_);
   if (!own) return lose(0, own.error());
   events_.connect(*own);

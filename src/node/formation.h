@@ -15,6 +15,9 @@
 
 namespace cohort::node {
 
+// Between these, with a key of its own.
+ShardConnect new_connect(std::vector<ShardRank> ranks);
+
 // Where ranks are, as this device reaches them. kUnavailable names a device without a link.
 Result<runner::ConnectCommand> to_connect_command(const ShardConnect& connect, int32_t own_rank,
                                                   const mesh::Mesh& mesh);

@@ -52,7 +52,10 @@ Result<void> Node::join_cluster() {
   events.describe = [this](cluster::DeviceDocument& self) { describe(self); };
   events.changed = [this] { on_cluster_changed(); };
   events.stream = [this](std::unique_ptr<mesh::Stream> stream) { on_stream(std::move(stream)); };
-  events.busy = [this] { return busy(); };
+  events.describe_link = [this](cluster::LinkDocument& link) {
+    if (link_prober_) link_prober_->describe(link);
+  };
+  events.busy = [this] { return computes() || (link_prober_ && link_prober_->is_measuring()); };
   COHORT_TRY(cluster_, Cluster::create(executor_, std::move(options), std::move(events)));
   if (cluster_->mesh() != nullptr) {
     ShardHostOptions host{.runner_command = options_.runner_command,
@@ -61,6 +64,14 @@ Result<void> Node::join_cluster() {
     host.on_change = [this] { cluster_->mark_dirty(); };
     shard_host_ =
         std::make_unique<ShardHost>(executor_, *cluster_->mesh(), catalog_, pool_, std::move(host));
+  }
+  if (cluster_->mesh() != nullptr) {
+    LinkProber::Surroundings around{.runner_command = options_.runner_command};
+    around.own_id = device_id();
+    around.devices = [this]() -> const cluster::Devices& { return cluster_->devices(); };
+    around.busy = [this] { return draining_ || computes(); };
+    around.changed = [this] { cluster_->publish(); };
+    link_prober_ = std::make_unique<LinkProber>(executor_, *cluster_->mesh(), std::move(around));
   }
   background_.spawn(watch_parking());
   if (options_.measure_speed) background_.spawn(measure_speed());
@@ -131,6 +142,7 @@ net::Task<void> Node::close() {
   remotes_.clear();
   co_await tasks_.join();
   if (shard_host_) co_await shard_host_->close();
+  if (link_prober_) co_await link_prober_->close();
   co_await cluster_->close();
 }
 

@@ -22,6 +22,7 @@
 #include "node/device.h"
 #include "node/generation.h"
 #include "node/instance.h"
+#include "node/link_prober.h"
 #include "node/model_catalog.h"
 #include "node/parking.h"
 #include "node/placement.h"
@@ -103,6 +104,7 @@ struct RefusedPeer {
 struct PlanAnswer {
   cluster::Topology topology;
   std::vector<cluster::Placement> placements;  // best first
+  std::string rdma_worth;                      // "": no pair has it, or it is forbidden
 };
 
 // The plan's cut as a runner is told it.
@@ -198,7 +200,7 @@ class Node {
   void describe(cluster::DeviceDocument& self) const;
   InstanceStatus status_of(const cluster::InstancePlan& plan) const;
   Code failure_code(const cluster::InstancePlan& plan) const;
-  bool busy() const;
+  bool computes() const;  // a request, or the measurement of its own speed
 
   net::Executor executor_;
   const NodeOptions options_;
@@ -210,6 +212,7 @@ class Node {
   std::stop_source stop_resolving_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<ShardHost> shard_host_;    // with a mesh
+  std::unique_ptr<LinkProber> link_prober_;  // the same
   std::list<Instance> instances_;            // those this device drives
   std::set<std::string> starting_;           // instances whose model is looked up
   std::map<std::string, Error> unresolved_;  // instances whose model this device cannot have

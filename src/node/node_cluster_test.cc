@@ -14,9 +14,12 @@ using testing::ask;
 using testing::kLongEnough;
 
 // A port whose device is named after the node's.
-cluster::RdmaDocument rdma_of(const std::string& name) {
-  cluster::RdmaDocument rdma{.problem = "no cable"};
-  rdma.ports.push_back({.device = "rxe_" + name, .state = "down", .fabric = "ethernet"});
+cluster::RdmaDocument rdma_of(const std::string& name, const std::string& state = "down") {
+  cluster::RdmaDocument rdma{.problem = state == "down" ? "no cable" : ""};
+  rdma.ports.push_back({.device = "rxe_" + name,
+                        .state = state,
+                        .fabric = "ethernet",
+                        .address = state == "down" ? "" : "10.0.0.1"});
   return rdma;
 }
 
@@ -27,11 +30,13 @@ class NodeClusterTest : public testing::LoopTest {
     std::vector<std::string> peers;
     for (size_t i = 0; i < count; ++i) {
       NodeOptions options{.name = std::string(1, static_cast<char>('a' + i))};
-      options.runner_command = {COHORT_FAKE_RUNNER};
+      options.runner_command = runner_command_;
       options.restart.first_delay = milliseconds(1);
       mesh::MeshOptions mesh{.host = "127.0.0.1", .port = 0, .peers = peers, .beacons = false};
       options.mesh = std::move(mesh);
-      options.examine_rdma = [name = options.name] { return rdma_of(name); };
+      options.examine_rdma = [name = options.name, state = port_state_] {
+        return rdma_of(name, state);
+      };
       nodes_.push_back(
           Node::create(loop_.get_executor(), options, testing::fake_catalog()).value());
       peers.push_back(fmt::format("127.0.0.1:{}", nodes_.back()->cluster().mesh_port()));
@@ -98,6 +103,15 @@ class NodeClusterTest : public testing::LoopTest {
     return *nodes_[0];
   }
 
+  // What one device says of its link with another; nothing when there is none.
+  const cluster::LinkDocument* link(size_t of, size_t from, size_t to) const {
+    const auto& devices = nodes_[of]->cluster().devices();
+    const auto found = devices.find(nodes_[from]->device_id());
+    return found == devices.end() ? nullptr : found->second.link(nodes_[to]->device_id());
+  }
+
+  std::vector<std::string> runner_command_ = {COHORT_FAKE_RUNNER};
+  std::string port_state_ = "down";  // of everybody's RDMA port
   std::vector<std::unique_ptr<Node>> nodes_;
 };
 
@@ -125,6 +139,49 @@ TEST_F(NodeClusterTest, EveryDeviceHearsWhatRdmaTheOthersHave) {
       return true;
     });
     EXPECT_TRUE(heard);
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, APairWithRdmaPortsIsMeasuredAndBothSayWhatCameOfIt) {
+  port_state_ = "active";
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto is_told = [&](size_t of, size_t from) {
+      const cluster::LinkDocument* link = t.link(of, from, 1 - from);
+      return link != nullptr &&
+             std::ranges::count(link->ways, "verbs", &cluster::WayDocument::transport) == 1;
+    };
+    const bool told = co_await t.eventually(
+        [&] { return is_told(0, 0) && is_told(0, 1) && is_told(1, 0) && is_told(1, 1); });
+    EXPECT_TRUE(told);
+    if (!told) co_return;
+    const auto& ways = t.link(0, 1, 0)->ways;
+    const auto way = std::ranges::find(ways, "verbs", &cluster::WayDocument::transport);
+    EXPECT_EQ(way->rtt_us_p50, 6);
+    EXPECT_EQ(way->bandwidth_mbit_per_s, 40'000);
+    EXPECT_TRUE(t.link(0, 1, 0)->missing_ways.empty());
+  }(*this));
+}
+
+TEST_F(NodeClusterTest, WhyAPairIsNotReachedOverRdmaIsKnownToBoth) {
+  port_state_ = "active";
+  runner_command_.push_back("unreachable");
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    const auto is_told = [&](size_t from) {
+      const cluster::LinkDocument* link = t.link(0, from, 1 - from);
+      return link != nullptr && link->missing_ways.size() == 1;
+    };
+    const bool told = co_await t.eventually([&] { return is_told(0) && is_told(1); });
+    EXPECT_TRUE(told);
+    for (const size_t from : {0, 1}) {
+      if (!told) co_return;
+      EXPECT_EQ(t.link(0, from, 1 - from)->missing_ways[0].transport, "verbs");
+      const std::string& reason = t.link(0, from, 1 - from)->missing_ways[0].reason;
+      EXPECT_TRUE(reason.starts_with("seen from ")) << reason;
+      EXPECT_TRUE(reason.ends_with("nothing comes across from rxe0")) << reason;
+      EXPECT_EQ(std::ranges::count(t.link(0, from, 1 - from)->ways, "verbs",
+                                   &cluster::WayDocument::transport),
+                0);
+    }
   }(*this));
 }
 

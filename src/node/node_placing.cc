@@ -91,6 +91,7 @@ net::Task<Result<PlanAnswer>> Node::plan(PlaceWish wish) {
   PlanAnswer answer;
   COHORT_CO_TRY(answer.placements,
                 cluster_->placements(location.cost, wish.wishes, answer.topology));
+  answer.rdma_worth = cluster_->rdma_worth(location.cost, wish.wishes, answer.placements);
   co_return answer;
 }
 

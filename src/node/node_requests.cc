@@ -182,6 +182,8 @@ void Node::on_stream(std::unique_ptr<mesh::Stream> stream) {
   if (draining_ || shard_host_ == nullptr) return;
   if (stream->purpose() == kShardStream) {
     shard_host_->accept(std::move(stream));
+  } else if (stream->purpose() == kProbeStream) {
+    link_prober_->accept(std::move(stream));
   } else if (stream->purpose() == kGenerateStream) {
     background_.spawn(serve_generation(
         std::move(stream), [this](const std::string& instance, runner::GenerateRequest request) {

@@ -51,7 +51,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
   if (cluster_ != nullptr) self.shards = shards_here();
 }
 
-bool Node::busy() const {
+bool Node::computes() const {
   if (measuring_speed_) return true;  // a path measured meanwhile would look slow
   if (cluster_ == nullptr) return false;
   for (const cluster::InstancePlan& plan : cluster_->plan().instances) {

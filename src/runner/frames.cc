@@ -12,7 +12,7 @@ constexpr int kMaxBodyDepth = kMaxJsonDepth + 8;
 
 bool is_known(uint8_t type) {
   return type >= static_cast<uint8_t>(FrameType::kLoad) &&
-         type <= static_cast<uint8_t>(FrameType::kConnect);
+         type <= static_cast<uint8_t>(FrameType::kMeasured);
 }
 
 }  // namespace

@@ -79,23 +79,31 @@ Membership alone() {
   return {.placement = {}, .group = transport::make_group(0, std::move(nobody))};
 }
 
-Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
-                              const HangupWatch& watch) {
-  COHORT_TRY(const Placement placement, place_rank(*command.group, command.rank));
-  COHORT_TRY_VOID(transport::check_transport(command.group->transport));
+Result<std::vector<std::unique_ptr<transport::Link>>> link_ranks(FrameSocket& socket,
+                                                                 const RankWish& wish) {
+  COHORT_TRY_VOID(transport::check_transport(wish.transport));
   COHORT_TRY(transport::UniqueFd listener, transport::listen_anywhere());
   COHORT_TRY(const transport::SocketAddress address, transport::local_address(listener));
   COHORT_TRY_VOID(socket.send(FrameType::kListening, Listening{.port = address.port}));
 
   COHORT_TRY(const ConnectCommand connect, read_connect(socket));
   COHORT_TRY(const auto key, parse_key(connect.key));
-  COHORT_TRY(const auto peers, peers_of(connect, rank_count(*command.group), command.rank));
-  COHORT_TRY(auto links, transport::connect_ranks(std::move(listener), peers,
-                                                  {.rank = command.rank,
-                                                   .instance = connect.instance,
-                                                   .secret = key,
-                                                   .transport = command.group->transport,
-                                                   .deadline = deadline_of(connect)}));
+  COHORT_TRY(const auto peers, peers_of(connect, wish.count, wish.rank));
+  return transport::connect_ranks(std::move(listener), peers,
+                                  {.rank = wish.rank,
+                                   .instance = connect.instance,
+                                   .secret = key,
+                                   .transport = wish.transport,
+                                   .deadline = deadline_of(connect)});
+}
+
+Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
+                              const HangupWatch& watch) {
+  const GroupLayout& layout = *command.group;
+  COHORT_TRY(const Placement placement, place_rank(layout, command.rank));
+  COHORT_TRY(auto links, link_ranks(socket, {.rank = command.rank,
+                                             .count = rank_count(layout),
+                                             .transport = layout.transport}));
   const transport::GroupOptions options{.wire = placement.wire, .cancel = &watch.flag()};
   std::vector<RankLink> described = describe(links);
   return Membership{placement, transport::make_group(command.rank, std::move(links), options),

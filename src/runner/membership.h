@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -10,6 +11,7 @@
 #include "runner/placement.h"
 #include "runner/protocol.h"
 #include "transport/group.h"
+#include "transport/link.h"
 
 namespace cohort::runner {
 
@@ -21,7 +23,16 @@ struct Membership {
 
 Membership alone();
 
-// Tells the daemon the port and waits for its ConnectCommand. The group's waits end when `watch` sees the daemon go.
+struct RankWish {
+  int32_t rank = 0;   // ours
+  int32_t count = 1;  // of ranks
+  std::string transport = "auto";
+};
+// Tells the daemon the port, waits for its ConnectCommand, and links with all others. By rank.
+Result<std::vector<std::unique_ptr<transport::Link>>> link_ranks(FrameSocket& socket,
+                                                                 const RankWish& wish);
+
+// The group's waits end when `watch` sees the daemon go.
 Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
                               const HangupWatch& watch);
 

@@ -26,6 +26,8 @@ enum class FrameType : uint8_t {
   kShutdown = 9,  // daemon -> runner: finish running requests up to a deadline, then exit 0
   kListening = 10,  // runner -> daemon: Listening; the first word of a rank of several
   kConnect = 11,    // daemon -> runner: ConnectCommand, once all ranks listen
+  kMeasure = 12,    // daemon -> runner, instead of kLoad: MeasureCommand; then kListening, kConnect
+  kMeasured = 13,   // runner -> daemon, from rank 0: LinkMeasurement; both then exit
 };
 
 // One pipeline stage: contiguous layers on a tensor group.
@@ -49,7 +51,8 @@ struct StageLayout {
 struct GroupLayout {
   std::vector<StageLayout> stages;  // in the order of layers, all of them
   std::string wire = "f32";         // of values between ranks: f32 | bf16 | q8
-  std::string transport = "auto";   // of every pair: the best there is | tcp | shm
+  std::string transport =
+      "auto";  // of every pair: the best there is, or one of transport/transports.h
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -124,6 +127,31 @@ struct ConnectCommand {
     visit("key", key);
     visit("ranks", ranks);
     visit("timeout_seconds", timeout_seconds);
+  }
+};
+
+// To be one of two that find out how fast a link between them is; no model is loaded.
+struct MeasureCommand {
+  int32_t rank = 0;       // 0 or 1
+  std::string transport;  // what they are to be linked by
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("rank", rank);
+    visit("transport", transport);
+  }
+};
+
+struct LinkMeasurement {
+  std::string transport;  // as found: "verbs-uc" where "verbs" was asked for and there is no other
+  double rtt_us_p50 = 0;  // of a small message, as a group sends it, and back
+  double rtt_us_p99 = 0;
+  double bandwidth_mbit_per_s = 0;  // one way
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("transport", transport);
+    visit("rtt_us_p50", rtt_us_p50);
+    visit("rtt_us_p99", rtt_us_p99);
+    visit("bandwidth_mbit_per_s", bandwidth_mbit_per_s);
   }
 };
 

@@ -7,6 +7,7 @@
 #include "runner/delta_frames.h"
 #include "runner/frame_socket.h"
 #include "runner/hangup_watch.h"
+#include "runner/link_measure.h"
 #include "runner/loaded_model.h"
 #include "runner/membership.h"
 #include "runner/process_memory.h"
@@ -21,14 +22,17 @@ using Clock = std::chrono::steady_clock;
 // When rank 0's daemon goes, the step under way may end before the group does.
 constexpr std::chrono::milliseconds kEndGrace{2000};
 
-Result<LoadCommand> read_command(FrameSocket& socket) {
-  COHORT_TRY(const std::optional<Frame> frame, socket.read());
+Result<Frame> read_first(FrameSocket& socket) {
+  COHORT_TRY(std::optional<Frame> frame, socket.read());
   if (!frame) return fail(Code::kCancelled, "the daemon closed before it said what to load");
-  if (frame->type != FrameType::kLoad) {
-    return fail(Code::kDataLoss, "the first frame has type {}; a load command is expected",
-                static_cast<int>(frame->type));
-  }
-  COHORT_TRY(LoadCommand command, from_json<LoadCommand>(frame->body));
+  if (frame->type == FrameType::kLoad || frame->type == FrameType::kMeasure)
+    return std::move(*frame);
+  return fail(Code::kDataLoss, "the first frame has type {}; a load command is expected",
+              static_cast<int>(frame->type));
+}
+
+Result<LoadCommand> to_load_command(const Frame& frame) {
+  COHORT_TRY(LoadCommand command, from_json<LoadCommand>(frame.body));
   if (command.max_sequences < 1 || command.max_queued < 0) {
     return fail(Code::kInvalidArgument, "max_sequences {} and max_queued {} make no sense",
                 command.max_sequences, command.max_queued);
@@ -100,7 +104,13 @@ int refuse(FrameSocket& socket, const Error& error, int exit_code) {
 int run_runner(int fd) {
   std::signal(SIGPIPE, SIG_IGN);  // a peer that went away is an error of write()
   FrameSocket socket(fd);
-  const auto command = read_command(socket);
+  const auto first = read_first(socket);
+  if (!first) return refuse(socket, first.error(), 1);
+  if (first->type == FrameType::kMeasure) {
+    const auto measured = measure_link(socket, fd, first->body);
+    return measured ? 0 : refuse(socket, measured.error(), 0);
+  }
+  const auto command = to_load_command(*first);
   if (!command) return refuse(socket, command.error(), 1);
   const auto served = serve(socket, fd, *command);
   return served ? 0 : refuse(socket, served.error(), 0);

@@ -20,6 +20,12 @@ constexpr Transport kTransports[] = {
     {"ucx", 1u << 3, open_ucx_between, has_ucx, /*automatic=*/false},
 };
 
+// Of two sides that failed each knows its own reason; "the other cannot" is not all there is to say.
+std::string both_reasons(const std::string& ours, const std::string& theirs) {
+  if (ours.empty() || theirs.empty() || ours == theirs) return ours.empty() ? theirs : ours;
+  return fmt::format("{}; there: {}", ours, theirs);
+}
+
 // Both sides come to the same answer. Null, and why, when it does not work between them.
 Result<std::unique_ptr<Link>> change_over(const Transport& to, Meeting& meeting, std::string& why) {
   Result<std::unique_ptr<Link>> opened = to.open(meeting);
@@ -28,7 +34,8 @@ Result<std::unique_ptr<Link>> change_over(const Transport& to, Meeting& meeting,
   COHORT_TRY_VOID(meeting.tell(ours));
   COHORT_TRY(std::string theirs, meeting.hear());
   if (opened && theirs.empty()) return std::move(*opened);
-  why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", to.name, ours.empty() ? theirs : ours);
+  if (!why.empty()) why += fmt::format("; {}: ", to.name);
+  why += both_reasons(ours, theirs);
   return nullptr;
 }
 
@@ -65,7 +72,7 @@ Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions hands
     if (link) return link;
   }
   if (wish != kAnyTransport && wish != kTcp) {
-    return fail(Code::kInvalidArgument, "{}: not linked by {}, as was wished ({})", meeting.peer(),
+    return fail(Code::kInvalidArgument, "{}: not linked by {}, as was wished: {}", meeting.peer(),
                 wish, why.empty() ? "it does not offer that" : why);
   }
   log::debug("{}: linked by tcp{}", meeting.peer(), why.empty() ? "" : " (" + why + ")");

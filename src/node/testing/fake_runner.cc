@@ -7,6 +7,7 @@
 //           "flood 5000"               that many tokens of a kilobyte
 //           "fail not_found it broke"  an error of that code
 //           "hang"                     stops serving anybody
+// Started with the word "unreachable" it finds no link when it is to measure one.
 // The seed of a request is its second token's text when the prompt is "seed".
 #include <poll.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ void parse_prompt(Job& job) {
 
 class FakeRunner {
  public:
-  explicit FakeRunner(int fd) : fd_(fd) {}
+  FakeRunner(int fd, bool is_unreachable) : fd_(fd), is_unreachable_(is_unreachable) {}
 
   int run() {
     for (;;) {
@@ -128,6 +129,8 @@ class FakeRunner {
 
   void on_frame(const Frame& frame) {
     if (frame.type == FrameType::kLoad) return load(from_json<LoadCommand>(frame.body).value());
+    if (frame.type == FrameType::kMeasure)
+      return measure(from_json<MeasureCommand>(frame.body).value());
     if (frame.type == FrameType::kConnect)
       return connect(from_json<ConnectCommand>(frame.body).value());
     if (frame.type == FrameType::kCancel) {
@@ -158,12 +161,30 @@ class FakeRunner {
     send(FrameType::kListening, Listening{.port = static_cast<uint16_t>(1000 + command.rank)});
   }
 
+  void measure(const MeasureCommand& command) {
+    measures_ = command;
+    ranks_ = 2;
+    send(FrameType::kListening, Listening{.port = static_cast<uint16_t>(1000 + command.rank)});
+  }
+
+  [[noreturn]] void tell_measured() {
+    if (is_unreachable_) {
+      send(FrameType::kFailed,
+           Failure{.code = "unavailable", .message = "nothing comes across from rxe0"});
+    } else if (measures_->rank == 0) {
+      send(FrameType::kMeasured, LinkMeasurement{measures_->transport, 6, 9, 40'000});
+    }
+    ::_exit(0);
+  }
+
   // The others' addresses must be complete; nobody is really called.
   void connect(const ConnectCommand& command) {
     if (command.key.size() != 64 || command.ranks.size() + 1 != ranks_) ::_exit(kCrashed);
     for (const RankAddress& rank : command.ranks) {
-      if (rank.port != 1000 + rank.rank || rank.host.empty()) ::_exit(kCrashed);
+      const bool is_told = !measures_ || rank.rank == 1;  // rank 0 dials the other
+      if ((is_told && rank.port != 1000 + rank.rank) || rank.host.empty()) ::_exit(kCrashed);
     }
+    if (measures_) tell_measured();
     become_ready();
   }
 
@@ -216,6 +237,8 @@ class FakeRunner {
   }
 
   int fd_;
+  bool is_unreachable_;
+  std::optional<MeasureCommand> measures_;
   FrameDecoder decoder_;
   std::list<Job> jobs_;
   int32_t sent_running_ = 0;
@@ -226,6 +249,8 @@ class FakeRunner {
 }  // namespace cohort::runner
 
 int main(int argc, char** argv) {
-  if (argc != 3 || std::string(argv[1]) != "--fd") return 2;
-  return cohort::runner::FakeRunner(std::atoi(argv[2])).run();
+  const std::string last_but_one = argc >= 3 ? argv[argc - 2] : "";
+  if (last_but_one != "--fd") return 2;
+  const bool is_unreachable = std::string(argv[1]) == "unreachable";
+  return cohort::runner::FakeRunner(std::atoi(argv[argc - 1]), is_unreachable).run();
 }

@@ -1,0 +1,71 @@
+// What ranks of this device and of its peers can be linked by beside TCP, found out by trying: when both have a port for
+// RDMA, a runner here and one there link by it and measure that link (docs/rdma.md). The device with the smaller id
+// begins. One pair at a time, never while either device has something else to do; again when ports change, a device
+// starts anew, or the last time is long ago. Why it did not work is a result like any other. Loop thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/leadership.h"
+#include "mesh/mesh.h"
+#include "node/measuring_runner.h"
+#include "node/shard_protocol.h"
+
+namespace cohort::node {
+
+inline constexpr const char* kProbeStream = "probe";
+
+class LinkProber {
+ public:
+  static constexpr std::chrono::minutes kFresh{10};  // then a pair is measured again
+  static constexpr std::chrono::seconds kLimit{25};  // of a measurement
+
+  struct Surroundings {
+    std::vector<std::string> runner_command;
+    std::string own_id;
+    std::function<const cluster::Devices&()> devices;
+    std::function<bool()> busy;  // this device has something else to do
+    std::function<void()> changed;
+  };
+  LinkProber(net::Executor executor, mesh::Mesh& mesh, Surroundings around);
+
+  void accept(std::unique_ptr<mesh::Stream> stream);  // a peer begins
+  void describe(cluster::LinkDocument& link) const;   // adds what is known of the pair
+  bool is_measuring() const { return is_measuring_; }
+  net::Task<void> close();
+
+ private:
+  struct Finding {
+    std::string circumstances;  // it holds while they are the same
+    std::optional<runner::LinkMeasurement> measured;
+    std::string reason;  // of none
+    net::TimePoint when;
+  };
+
+  net::Task<void> run();
+  std::optional<std::string> next_peer() const;
+  std::string circumstances(const std::string& peer) const;
+  net::Task<void> begin(std::string peer);
+  net::Task<Result<runner::LinkMeasurement>> measure_with(mesh::Stream& stream,
+                                                          net::TimePoint deadline);
+  net::Task<void> serve(std::unique_ptr<mesh::Stream> stream);
+  net::Task<Result<void>> take_part(mesh::Stream& stream, net::TimePoint deadline);
+  void keep(const std::string& peer, const std::string& circumstances,
+            const Result<runner::LinkMeasurement>& outcome);
+  std::string name_of(const std::string& device) const;
+
+  net::Executor executor_;
+  mesh::Mesh& mesh_;
+  const Surroundings around_;
+  std::map<std::string, Finding> findings_;           // by peer
+  std::map<std::string, net::TimePoint> not_before_;  // peers that had something else to do
+  bool is_measuring_ = false;
+  net::TaskGroup tasks_;
+};
+
+}  // namespace cohort::node
