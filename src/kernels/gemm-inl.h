@@ -43,8 +43,8 @@ struct TileHeights {
   int64_t tiles = 0;
   int64_t height = 0;  // of all but the last
 };
-constexpr TileHeights split_rows(int64_t rows) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+constexpr TileHeights split_rows(int64_t rows, int64_t most = kTileRows) {
+  const int64_t tiles = (rows + most - 1) / most;
   if (tiles == 0) return {0, 0};
   const int64_t height = (rows + tiles - 1) / tiles;
   return {(rows + height - 1) / height, height};

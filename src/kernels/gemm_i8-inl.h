@@ -15,6 +15,8 @@ inline constexpr int kHalves = kFoldColumns / kUnitColumns;
 inline constexpr int kFoldRowBytes = kFoldColumns + (1 + kHalves) * static_cast<int>(sizeof(float));
 inline constexpr int kFoldsAtOnce = 8;  // 20 KB of weights
 
+inline constexpr int kByteVectors = kBytePanels * kParts;
+
 inline void store_line(std::byte* at, U32 a) { std::memcpy(at, &a.v, sizeof(a.v)); }
 
 // Lanes are rows of weights, as in a decode.
@@ -27,21 +29,21 @@ struct QuadDots {
   }
 
   // dots[i][v] = row i of a tile of activations times vector v of weights, over so many quads from the start of a step on.
-  // `weights` has all kTilePanels panels of each step.
+  // `weights` has all kBytePanels panels of each step.
   template <int kRows, int kQuads>
   static void multiply(const std::byte* a, const std::byte* weights,
-                       U32 (&dots)[kRows][kVectorsAStep]) {
+                       U32 (&dots)[kRows][kByteVectors]) {
     COHORT_UNROLL for (int i = 0; i < kRows; ++i) {
-      COHORT_UNROLL for (int v = 0; v < kVectorsAStep; ++v) dots[i][v] = splat(0);
+      COHORT_UNROLL for (int v = 0; v < kByteVectors; ++v) dots[i][v] = splat(0);
     }
     COHORT_UNROLL for (int quad = 0; quad < kQuads; ++quad) {
-      U32 w[kVectorsAStep];
-      COHORT_UNROLL for (int v = 0; v < kVectorsAStep; ++v) {
-        w[v] = load_u32(weights + quad * kTilePanels * kLineBytes + v * kLanes * 4);
+      U32 w[kByteVectors];
+      COHORT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+        w[v] = load_u32(weights + quad * kBytePanels * kLineBytes + v * kLanes * 4);
       }
       COHORT_UNROLL for (int i = 0; i < kRows; ++i) {
         const auto* x = reinterpret_cast<const int8_t*>(a) + (quad * kRows + i) * 4;
-        COHORT_UNROLL for (int v = 0; v < kVectorsAStep; ++v) {
+        COHORT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
           dots[i][v] = dot_quads<1, 255>(dots[i][v], &w[v], x);
         }
       }
@@ -52,6 +54,8 @@ struct QuadDots {
 constexpr int64_t fold_count(int64_t columns) {
   return (columns + kFoldColumns - 1) / kFoldColumns;
 }
+
+inline int64_t gemm_i8_tile_count(int64_t rows) { return split_rows(rows, kByteRows).tiles; }
 
 inline size_t gemm_i8_packed_bytes(int64_t rows, int64_t columns) {
   return static_cast<size_t>((rows * fold_count(columns) * kFoldRowBytes + kLineBytes - 1) /
@@ -102,7 +106,7 @@ inline void place_fold_row(const FoldRow& from, int64_t row, int64_t height, std
 
 template <class Dots>
 void gemm_i8_pack(const ActivationRows& x, Range tiles, std::byte* out) {
-  const TileHeights heights = split_rows(x.rows);
+  const TileHeights heights = split_rows(x.rows, kByteRows);
   const int64_t folds = fold_count(x.columns);
   for (int64_t tile = tiles.first; tile < tiles.first + tiles.count; ++tile) {
     const int64_t first = tile * heights.height;
@@ -124,9 +128,9 @@ void gemm_i8_pack(const ActivationRows& x, Range tiles, std::byte* out) {
 
 // One fold of the weights of a tile's panels.
 struct WeightFold {
-  alignas(kLineBytes) std::byte codes[kFoldQuads][kTilePanels][kLineBytes];
-  float scales[kHalves][kTilePanels][kPanelRows];
-  float biases[kHalves][kTilePanels][kPanelRows];
+  alignas(kLineBytes) std::byte codes[kFoldQuads][kBytePanels][kLineBytes];
+  float scales[kHalves][kBytePanels][kPanelRows];
+  float biases[kHalves][kBytePanels][kPanelRows];
 };
 
 // Codes as dot_quads() takes them, and scales that give their values.
@@ -163,7 +167,7 @@ void unpack_folds(const PackedMatrix& w, const PanelLayout& layout, Range panels
         }
         for (int step = 0; step < kSteps; ++step) {
           Dots::place(quads + step * Dots::kStepQuads, part,
-                      lines + (step * kTilePanels + p) * Dots::kStepQuads * kLineBytes);
+                      lines + (step * kBytePanels + p) * Dots::kStepQuads * kLineBytes);
         }
         store(fold.scales[half][p] + part * kLanes, s.scale);
         store(fold.biases[half][p] + part * kLanes, s.bias);
@@ -193,12 +197,12 @@ inline UnpackFolds unpack_folds_of(CodeKind kind) {
 
 template <int kRows>
 struct TileSums {
-  F32 at[kRows][kVectorsAStep];
+  F32 at[kRows][kByteVectors];
 };
 
 // sums += dots, each times the scales of its row of weights and of its row of activations, and the bias's part.
 template <int kRows>
-inline void fold_dots(const U32 (&dots)[kRows][kVectorsAStep], const WeightFold& w, int half,
+inline void fold_dots(const U32 (&dots)[kRows][kByteVectors], const WeightFold& w, int half,
                       const std::byte* a_floats, bool whole, TileSums<kRows>& sums) {
   const auto* scales = reinterpret_cast<const float*>(a_floats);
   const float* a_sums = scales + (1 + half) * kRows;
@@ -207,7 +211,7 @@ inline void fold_dots(const U32 (&dots)[kRows][kVectorsAStep], const WeightFold&
   COHORT_UNROLL for (int i = 0; i < kRows; ++i) {
     const F32 scale = broadcast(scales[i]);
     const F32 sum = broadcast(whole ? a_sums[i] + a_sums[kRows + i] : a_sums[i]);
-    COHORT_UNROLL for (int v = 0; v < kVectorsAStep; ++v) {
+    COHORT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
       F32& total = sums.at[i][v];
       total = fma(to_f32(dots[i][v]) * scale, load(w_scales + v * kLanes), total);
       total = fma(load(w_biases + v * kLanes), sum, total);
@@ -222,14 +226,14 @@ void multiply_i8_tile(const std::byte* a, const WeightFold* w, int64_t folds,
   constexpr int kHalfBytes = kFoldColumns / kHalves * kRows;
   TileSums<kRows> sums;
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectorsAStep; ++v) {
+    for (int v = 0; v < kByteVectors; ++v) {
       const float* y = out.y + i * out.stride + v * kLanes;
       sums.at[i][v] = out.add ? load_part(y, lanes_left(out.columns, v * kLanes)) : zero();
     }
   }
   for (const WeightFold* end = w + folds; w < end; ++w, a += kFoldRowBytes * kRows) {
     const std::byte* a_floats = a + kFoldColumns * kRows;
-    U32 dots[kRows][kVectorsAStep];
+    U32 dots[kRows][kByteVectors];
     if constexpr (kWhole) {
       Dots::template multiply<kRows, kFoldQuads>(a, w->codes[0][0], dots);
       fold_dots<kRows>(dots, *w, 0, a_floats, true, sums);
@@ -242,14 +246,14 @@ void multiply_i8_tile(const std::byte* a, const WeightFold* w, int64_t folds,
     }
   }
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectorsAStep; ++v) {
+    for (int v = 0; v < kByteVectors; ++v) {
       store_part(out.y + i * out.stride + v * kLanes, sums.at[i][v],
                  lanes_left(out.columns, v * kLanes));
     }
   }
 }
 
-template <class Dots, bool kWhole, int kRows = kTileRows>
+template <class Dots, bool kWhole, int kRows = kByteRows>
 inline void multiply_i8_tile_of(int64_t rows, const std::byte* a, const WeightFold* w,
                                 int64_t folds, const TileOutput& out) {
   if (rows == kRows) return multiply_i8_tile<Dots, kWhole, kRows>(a, w, folds, out);
@@ -265,7 +269,7 @@ constexpr bool has_prefill_i8(const PackedFormat& format) {
 template <class Dots>
 void gemm_i8_tiles(const PackedMatrix& w, const std::byte* packed, int64_t rows, Range folds,
                    const WeightFold* weights, TileOutput out) {
-  const TileHeights heights = split_rows(rows);
+  const TileHeights heights = split_rows(rows, kByteRows);
   const int64_t all_folds = fold_count(w.columns);
   const bool whole = w.format.group_size >= kFoldColumns;
   for (int64_t first = 0; first < rows; first += heights.height) {
@@ -289,8 +293,8 @@ void gemm_i8_multiply(const PackedMatrix& w, Range panels, const std::byte* pack
   const UnpackFolds unpack_all = unpack_folds_of<Dots>(w.format.codes);
   const int64_t all_folds = fold_count(w.columns);
   const int64_t end = panels.first + panels.count;
-  for (int64_t panel = panels.first; panel < end; panel += kTilePanels) {
-    const Range now = {panel, end - panel < kTilePanels ? end - panel : kTilePanels};
+  for (int64_t panel = panels.first; panel < end; panel += kBytePanels) {
+    const Range now = {panel, end - panel < kBytePanels ? end - panel : kBytePanels};
     const int64_t row = panel * kPanelRows;
     const int64_t rows_left = w.rows - row;
     const int64_t columns = rows_left < now.count * kPanelRows ? rows_left : now.count * kPanelRows;
@@ -306,7 +310,7 @@ void gemm_i8_multiply(const PackedMatrix& w, Range panels, const std::byte* pack
 template <class Dots>
 inline constexpr MatmulKernels with_prefill_i8(MatmulKernels kernels) {
   kernels.has_prefill_i8 = has_prefill_i8;
-  kernels.prefill_i8 = {gemm_tile_count, gemm_i8_packed_bytes, gemm_i8_pack<Dots>,
+  kernels.prefill_i8 = {gemm_i8_tile_count, gemm_i8_packed_bytes, gemm_i8_pack<Dots>,
                         gemm_i8_multiply<Dots>};
   return kernels;
 }

@@ -12,10 +12,10 @@ struct BlockDots {
 
   template <int kRows, int kQuads>
   static void multiply(const std::byte* a, const std::byte* weights,
-                       U32 (&dots)[kRows][kVectorsAStep]) {
-    constexpr int kPairs = (kRows + 1) / 2;     // of activations: past an odd last one, anything
-    constexpr int kBlocks = 2 * kVectorsAStep;  // of two rows of weights
-    int32x4_t sums[kPairs][kBlocks];            // [row of weights][row of activations]
+                       U32 (&dots)[kRows][kByteVectors]) {
+    constexpr int kPairs = (kRows + 1) / 2;    // of activations: past an odd last one, anything
+    constexpr int kBlocks = 2 * kByteVectors;  // of two rows of weights
+    int32x4_t sums[kPairs][kBlocks];           // [row of weights][row of activations]
     COHORT_UNROLL for (int pair = 0; pair < kPairs; ++pair) {
       COHORT_UNROLL for (int b = 0; b < kBlocks; ++b) sums[pair][b] = vdupq_n_s32(0);
     }
@@ -33,7 +33,7 @@ struct BlockDots {
       }
     }
     COHORT_UNROLL for (int i = 0; i < kRows; ++i) {
-      COHORT_UNROLL for (int v = 0; v < kVectorsAStep; ++v) {
+      COHORT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
         const int32x4_t low = sums[i / 2][2 * v], high = sums[i / 2][2 * v + 1];
         dots[i][v] = {
             vreinterpretq_u32_s32(i % 2 == 0 ? vuzp1q_s32(low, high) : vuzp2q_s32(low, high))};

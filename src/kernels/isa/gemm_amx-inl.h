@@ -192,7 +192,7 @@ inline void amx_add_scaled(const AmxBuffer& dots, const float* a_scales, const f
 template <class Tiles>
 void amx_i8_multiply_tile(const std::byte* a, const WeightFold* weights, int panel, int64_t folds,
                           bool whole, bool add, const AmxOutput& out) {
-  constexpr int kStride = kTilePanels * kLineBytes;
+  constexpr int kStride = kBytePanels * kLineBytes;
   AmxBuffer buffer;
   F32 sums[kAmxRows];
   if (add) load_results(out, buffer);
@@ -231,8 +231,8 @@ void amx_i8_multiply(const PackedMatrix& w, Range panels, const std::byte* packe
   const bool whole = w.format.group_size >= kFoldColumns;
   const int64_t end = panels.first + panels.count;
   Tiles::configure_halves();
-  for (int64_t panel = panels.first; panel < end; panel += kTilePanels) {
-    const Range now = {panel, end - panel < kTilePanels ? end - panel : kTilePanels};
+  for (int64_t panel = panels.first; panel < end; panel += kBytePanels) {
+    const Range now = {panel, end - panel < kBytePanels ? end - panel : kBytePanels};
     for (int64_t fold = 0; fold < all_folds; fold += kFoldsAtOnce) {
       const Range folds = {fold, all_folds - fold < kFoldsAtOnce ? all_folds - fold : kFoldsAtOnce};
       unpack_all(w, layout, now, folds, weights);

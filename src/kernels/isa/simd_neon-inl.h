@@ -140,3 +140,6 @@ inline int8x16_t broadcast_quad(const int8_t* x) {
 // Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
 inline constexpr int kTileRows = 6;
 inline constexpr int kTilePanels = 1;
+// The same of a product in 8 bits (gemm_i8-inl.h).
+inline constexpr int kByteRows = 6;
+inline constexpr int kBytePanels = 1;
