@@ -125,6 +125,7 @@ void examine_rdma_links(const std::vector<DeviceEntry>& devices, const DeviceEnt
     const auto peer = std::ranges::find(devices, link.peer, &DeviceEntry::id);
     if (peer == devices.end()) continue;
     for (const MissingWayEntry& way : link.missing_ways) {
+      if (way.transport != "verbs") continue;  // UCX is another engine over the same ports
       findings.push_back({"rdma to " + peer->name, State::kWarning, way.reason,
                           "the ports at both ends need addresses of one network, a cable or "
                           "switch between them and the same MTU; let UDP port 4791 in (RoCE); "

@@ -105,6 +105,7 @@ inline bool is_rdma(std::string_view transport) {
 struct LinkFacts {
   bool reachable = false;
   uint8_t transport = kTcp;  // of kTransports
+  bool decided = false;      // it was the fastest of several
   double round_trip_s = 0;   // p50
   double bytes_per_s = 0;
 };

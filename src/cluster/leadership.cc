@@ -100,17 +100,23 @@ LinkFacts link_facts(const DeviceDocument& from, const DeviceDocument& to, bool 
     return wish.transport == "auto" || wish.transport == name;
   };
   LinkFacts best;
+  int choices = 0;
   const bool has_network = !full_mesh || link != nullptr || back != nullptr;
-  if (has_network && allowed(kTransports[kTcp])) best = tcp_facts(link, back);
+  if (has_network && allowed(kTransports[kTcp])) {
+    best = tcp_facts(link, back);
+    ++choices;
+  }
   for (const LinkDocument* side : {link, back}) {
     if (side == nullptr) continue;
     for (const WayDocument& way : side->ways) {
       const auto known = std::ranges::find(kTransports, way.transport);
       if (known == kTransports.end() || !allowed(way.transport)) continue;
       const LinkFacts facts = way_facts(way, static_cast<uint8_t>(known - kTransports.begin()));
+      choices += facts.reachable ? 1 : 0;
       if (typical_seconds(facts) < typical_seconds(best)) best = facts;
     }
   }
+  best.decided = choices > 1;
   return best;
 }
 

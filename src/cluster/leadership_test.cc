@@ -331,6 +331,22 @@ TEST(Leadership, RdmaIsPricedAsMeasuredAndLeftOutOnRequest) {
   EXPECT_FALSE(facts({.transport = "ucx"}).link(0, 1).reachable);
 }
 
+TEST(Leadership, RunnersAreToldOfPairsThatHaveAChoiceWhatWasMeasuredToBeFastest) {
+  Devices devices = first_two_have_rdma(devices_of(3, 4 * kGiB));
+  const auto pairs = [&] {
+    return place_instance("i", "m", model_of(kGiB), tensor_of(3, "auto"), topology_of(devices, {}))
+        ->pairs;
+  };
+  for (const PairPlan& pair : pairs())
+    EXPECT_EQ(pair.decided, pair.second != "id-c") << pair.first << pair.second;
+  EXPECT_EQ(pairs()[0].transport, "verbs");
+  for (LinkDocument& link : devices.at("id-b").links) {
+    for (WayDocument& way : link.ways) way.rtt_us_p50 = 900;
+  }
+  EXPECT_EQ(pairs()[0].transport, "tcp");
+  EXPECT_TRUE(pairs()[0].decided) << "or the runners would change over all the same";
+}
+
 TEST(Leadership, AWayThatWasNotMeasuredIsNone) {
   Devices devices = devices_of(2, 4 * kGiB);
   for (LinkDocument& link : devices.at("id-a").links) link.ways.push_back({.transport = "verbs"});

@@ -47,7 +47,8 @@ std::vector<PairPlan> pairs_of(const Placement& placement, const Topology& topol
   std::vector<PairPlan> pairs;
   const auto id = [&](int device) { return topology.devices[static_cast<size_t>(device)].id; };
   for (const auto& [a, b] : talking) {
-    pairs.push_back({id(a), id(b), std::string(kTransports[topology.link(a, b).transport])});
+    const LinkFacts& link = topology.link(a, b);
+    pairs.push_back({id(a), id(b), std::string(kTransports[link.transport]), link.decided});
   }
   return pairs;
 }

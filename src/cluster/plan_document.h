@@ -44,12 +44,14 @@ struct StagePlan {
 struct PairPlan {
   DeviceId first, second;
   std::string transport;  // expected; what their runners found is in the shards' documents
+  bool decided = false;   // it is the fastest of several: what the runners are to try first
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("first", first);
     visit("second", second);
     visit("transport", transport);
+    visit("decided", decided);
   }
 };
 

@@ -27,7 +27,7 @@ struct MeshOptions {
   std::string name;  // as people call this device
   std::string cluster_namespace = "default";
   std::string secret;              // "": none; then only peers on the link-local network are taken
-  std::string host = "";           // to listen on; "": all interfaces
+  std::string host;                // to listen on; "": all interfaces
   uint16_t port = kDefaultPort;    // 0: a free one. Taken: the next free one, and a notice
   std::vector<std::string> peers;  // HOST[:PORT], names too; tried again and again
   std::string data_dir;            // peers of the past are remembered here; "": they are not

@@ -14,21 +14,10 @@ constexpr std::chrono::seconds kRetryBusy{3};
 constexpr std::chrono::seconds kWriteTimeout{5};
 constexpr std::chrono::seconds kAnswerTimeout{10};  // a runner starts meanwhile
 constexpr std::chrono::seconds kLastWordTimeout{5};
-constexpr const char* kTransport = "verbs";
 
-// The first message of who begins, rank 0. Those that follow are ShardMessages: from rank 1 "listening"
-// (runner::Listening), then, when its runner has ended, "ended"; or "busy" in place of either, or "failed"
-// (runner::Failure); from rank 0, as the last word, "measured" (runner::LinkMeasurement) or "failed".
-struct ProbeRequest {
-  std::string transport;
-  ShardConnect connect;
-
-  template <class Visitor>
-  void fields(Visitor& visit) {
-    visit("transport", transport);
-    visit("connect", connect);
-  }
-};
+// What follows a ProbeRequest are ShardMessages: from rank 1 "listening" (runner::Listening), then, when its runner has
+// ended, "ended"; or "busy" in place of either, or "failed" (runner::Failure); from rank 0, as the last word, "measured"
+// (runner::LinkMeasurement) or "failed".
 
 Error disturbed() { return {Code::kCancelled, "something else needs the device"}; }
 
@@ -61,6 +50,17 @@ net::Task<Result<ShardMessage>> hear(mesh::Stream& stream, std::chrono::seconds 
   co_return tl::unexpected(Error{code_from_name(failure.code), failure.message});
 }
 
+net::Task<Result<ProbeRequest>> read_request(mesh::Stream& stream) {
+  const net::TimePoint deadline = net::Clock::now() + kAnswerTimeout;
+  const auto received = co_await stream.read(deadline);
+  if (!received) co_return tl::unexpected(received.error());
+  if (!*received) co_return fail(Code::kUnavailable, "the other device broke off");
+  COHORT_CO_TRY(ProbeRequest request, read_json<ProbeRequest>(**received));
+  if (std::ranges::find(kProbedTransports, request.transport) == kProbedTransports.end())
+    co_return fail(Code::kUnsupported, "'{}' is not measured here", request.transport);
+  co_return request;
+}
+
 std::string ports_of(const cluster::DeviceDocument& device) {
   std::string text;
   for (const cluster::RdmaPortDocument& port : device.rdma.ports) {
@@ -83,26 +83,29 @@ net::Task<void> LinkProber::run() {
     const net::Wake wake = co_await net::sleep_until(net::Clock::now() + kBetweenLooks);
     if (wake == net::Wake::kCancelled) co_return;
     if (is_measuring_ || around_.busy()) continue;
-    std::optional<std::string> peer = next_peer();
-    if (peer) co_await begin(std::move(*peer));
+    std::optional<Way> way = next_way();
+    if (way) co_await begin(std::move(*way));
   }
 }
 
 // Of those that we begin with: never measured under these circumstances, or the longest ago.
-std::optional<std::string> LinkProber::next_peer() const {
-  std::optional<std::string> next;
+std::optional<LinkProber::Way> LinkProber::next_way() const {
+  std::optional<Way> next;
   const net::TimePoint now = net::Clock::now();
   net::TimePoint oldest = now - kFresh;
   for (const mesh::Peer& peer : mesh_.peers()) {
     const std::string now_there = peer.id > around_.own_id ? circumstances(peer.id) : "";
     const auto held_back = not_before_.find(peer.id);
     if (now_there.empty() || (held_back != not_before_.end() && now < held_back->second)) continue;
-    const auto known = findings_.find(peer.id);
-    const bool holds = known != findings_.end() && known->second.circumstances == now_there;
-    const net::TimePoint when = holds ? known->second.when : net::TimePoint::min();
-    if (when > oldest) continue;
-    oldest = when;
-    next = peer.id;
+    for (const std::string_view transport : kProbedTransports) {
+      Way way(peer.id, transport);
+      const auto known = findings_.find(way);
+      const bool holds = known != findings_.end() && known->second.circumstances == now_there;
+      const net::TimePoint when = holds ? known->second.when : net::TimePoint::min();
+      if (when >= oldest) continue;
+      oldest = when;
+      next = std::move(way);
+    }
   }
   return next;
 }
@@ -123,8 +126,9 @@ std::string LinkProber::name_of(const std::string& device) const {
   return known == around_.devices().end() ? device : known->second.name;
 }
 
-void LinkProber::keep(const std::string& peer, const std::string& circumstances,
+void LinkProber::keep(const Way& way, const std::string& circumstances,
                       const Result<runner::LinkMeasurement>& outcome) {
+  const std::string& peer = way.first;
   const net::TimePoint now = net::Clock::now();
   if (!outcome && outcome.error().code == Code::kCancelled) {
     not_before_[peer] = now + kRetryBusy;
@@ -137,38 +141,40 @@ void LinkProber::keep(const std::string& peer, const std::string& circumstances,
               outcome->transport, outcome->rtt_us_p50, outcome->bandwidth_mbit_per_s);
   } else {
     finding.reason = outcome.error().message;
-    log::warn("device {} is not reached over RDMA: {}", name_of(peer), finding.reason);
+    log::info("device {} is not reached by {}: {}", name_of(peer), way.second, finding.reason);
   }
-  findings_[peer] = std::move(finding);
+  findings_[way] = std::move(finding);
   around_.changed();
 }
 
 void LinkProber::describe(cluster::LinkDocument& link) const {
-  const auto found = findings_.find(link.peer);
-  if (found == findings_.end()) return;
-  const Finding& finding = found->second;
-  if (finding.circumstances != circumstances(link.peer)) return;
-  if (!finding.measured) {
-    link.missing_ways.push_back({kTransport, finding.reason});
-    return;
+  const std::string now_there = circumstances(link.peer);
+  for (const std::string_view transport : kProbedTransports) {
+    const auto found = findings_.find(Way(link.peer, transport));
+    if (found == findings_.end() || found->second.circumstances != now_there) continue;
+    const auto& measured = found->second.measured;
+    if (!measured) {
+      link.missing_ways.push_back({std::string(transport), found->second.reason});
+      continue;
+    }
+    link.ways.push_back({.transport = std::string(transport),
+                         .rtt_us_p50 = measured->rtt_us_p50,
+                         .rtt_us_p99 = measured->rtt_us_p99,
+                         .bandwidth_mbit_per_s = measured->bandwidth_mbit_per_s});
   }
-  link.ways.push_back({.transport = kTransport,
-                       .rtt_us_p50 = finding.measured->rtt_us_p50,
-                       .rtt_us_p99 = finding.measured->rtt_us_p99,
-                       .bandwidth_mbit_per_s = finding.measured->bandwidth_mbit_per_s});
 }
 
 // --- the device that begins
 
-net::Task<void> LinkProber::begin(std::string peer) {
+net::Task<void> LinkProber::begin(Way way) {
   is_measuring_ = true;
-  const std::string now_there = circumstances(peer);
+  const std::string now_there = circumstances(way.first);
   const net::TimePoint deadline = net::Clock::now() + kLimit;
   Result<runner::LinkMeasurement> outcome = fail(Code::kUnavailable, "not tried");
-  std::string to = peer;
+  std::string to = way.first, transport = way.second;
   const auto stream = co_await mesh_.open_stream(std::move(to), kProbeStream, deadline);
   if (stream) {
-    outcome = co_await measure_with(**stream, deadline);
+    outcome = co_await measure_with(**stream, std::move(transport), deadline);
     if (!outcome)  // both will tell it: "here" must not mean two places
       outcome = fail_in("seen from " + name_of(around_.own_id), std::move(outcome).error());
     if (outcome || outcome.error().code != Code::kCancelled) {
@@ -181,12 +187,13 @@ net::Task<void> LinkProber::begin(std::string peer) {
     outcome = tl::unexpected(stream.error());
   }
   is_measuring_ = false;
-  keep(peer, now_there, outcome);
+  keep(way, now_there, outcome);
 }
 
 net::Task<Result<runner::LinkMeasurement>> LinkProber::measure_with(mesh::Stream& stream,
+                                                                    std::string transport,
                                                                     net::TimePoint deadline) {
-  ProbeRequest request{.transport = kTransport};
+  ProbeRequest request{.transport = std::move(transport)};
   std::vector<ShardRank> ranks{{0, around_.own_id, name_of(around_.own_id)},
                                {1, stream.peer(), name_of(stream.peer())}};
   request.connect = new_connect(std::move(ranks));
@@ -222,16 +229,17 @@ void LinkProber::accept(std::unique_ptr<mesh::Stream> stream) {
 }
 
 net::Task<void> LinkProber::serve(std::unique_ptr<mesh::Stream> stream) {
-  if (is_measuring_ || around_.busy()) {
-    std::string text = to_message("busy");
-    co_await say(*stream, std::move(text));
+  const auto request = co_await read_request(*stream);
+  if (!request || is_measuring_ || around_.busy()) {
+    std::string refusal = request ? to_message("busy") : failure_message(request.error());
+    co_await say(*stream, std::move(refusal));
     stream->close();
     co_return;
   }
   is_measuring_ = true;
   const std::string peer = stream->peer(), now_there = circumstances(peer);
   const net::TimePoint deadline = net::Clock::now() + kLimit;
-  const Result<void> done = co_await take_part(*stream, deadline);
+  const Result<void> done = co_await take_part(*stream, *request, deadline);
   const bool was_disturbed = !done && done.error().code == Code::kCancelled;
   std::string text = done            ? to_message("ended")
                      : was_disturbed ? to_message("busy")
@@ -241,19 +249,15 @@ net::Task<void> LinkProber::serve(std::unique_ptr<mesh::Stream> stream) {
     const auto last = co_await hear(*stream, kLastWordTimeout);
     const auto measured = last ? from_json<runner::LinkMeasurement>(last->body)
                                : Result<runner::LinkMeasurement>(tl::unexpected(last.error()));
-    if (!now_there.empty()) keep(peer, now_there, measured);
+    if (!now_there.empty()) keep({peer, request->transport}, now_there, measured);
   }
   stream->close();
   is_measuring_ = false;
 }
 
 // Errors: kCancelled when this device was needed for something else. What the link comes to is rank 0's to say.
-net::Task<Result<void>> LinkProber::take_part(mesh::Stream& stream, net::TimePoint deadline) {
-  const net::TimePoint soon = net::Clock::now() + kAnswerTimeout;
-  const auto received = co_await stream.read(soon);
-  if (!received) co_return tl::unexpected(received.error());
-  if (!*received) co_return fail(Code::kUnavailable, "the other device broke off");
-  COHORT_CO_TRY(const auto request, read_json<ProbeRequest>(**received));
+net::Task<Result<void>> LinkProber::take_part(mesh::Stream& stream, const ProbeRequest& request,
+                                              net::TimePoint deadline) {
   COHORT_CO_TRY(const auto connect, to_connect_command(request.connect, 1, mesh_));
   const runner::MeasureCommand command{1, request.transport};
   COHORT_CO_TRY(const auto runner,

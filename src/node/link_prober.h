@@ -1,14 +1,17 @@
 // What ranks of this device and of its peers can be linked by beside TCP, found out by trying: when both have a port for
-// RDMA, a runner here and one there link by it and measure that link (docs/rdma.md). The device with the smaller id
+// RDMA, a runner here and one there link by each of kProbedTransports and measure that link (docs/rdma.md). The device with the smaller id
 // begins. One pair at a time, never while either device has something else to do; again when ports change, a device
 // starts anew, or the last time is long ago. Why it did not work is a result like any other. Loop thread only.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cluster/leadership.h"
@@ -19,6 +22,19 @@
 namespace cohort::node {
 
 inline constexpr const char* kProbeStream = "probe";
+inline constexpr std::array<std::string_view, 2> kProbedTransports = {"verbs", "ucx"};
+
+// The first message on such a stream.
+struct ProbeRequest {
+  std::string transport;
+  ShardConnect connect;  // rank 0 asks
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("transport", transport);
+    visit("connect", connect);
+  }
+};
 
 class LinkProber {
  public:
@@ -40,6 +56,7 @@ class LinkProber {
   net::Task<void> close();
 
  private:
+  using Way = std::pair<std::string, std::string>;  // peer, transport
   struct Finding {
     std::string circumstances;  // it holds while they are the same
     std::optional<runner::LinkMeasurement> measured;
@@ -48,21 +65,23 @@ class LinkProber {
   };
 
   net::Task<void> run();
-  std::optional<std::string> next_peer() const;
+  std::optional<Way> next_way() const;
   std::string circumstances(const std::string& peer) const;
-  net::Task<void> begin(std::string peer);
+  net::Task<void> begin(Way way);
   net::Task<Result<runner::LinkMeasurement>> measure_with(mesh::Stream& stream,
+                                                          std::string transport,
                                                           net::TimePoint deadline);
   net::Task<void> serve(std::unique_ptr<mesh::Stream> stream);
-  net::Task<Result<void>> take_part(mesh::Stream& stream, net::TimePoint deadline);
-  void keep(const std::string& peer, const std::string& circumstances,
+  net::Task<Result<void>> take_part(mesh::Stream& stream, const ProbeRequest& request,
+                                    net::TimePoint deadline);
+  void keep(const Way& way, const std::string& circumstances,
             const Result<runner::LinkMeasurement>& outcome);
   std::string name_of(const std::string& device) const;
 
   net::Executor executor_;
   mesh::Mesh& mesh_;
   const Surroundings around_;
-  std::map<std::string, Finding> findings_;           // by peer
+  std::map<Way, Finding> findings_;
   std::map<std::string, net::TimePoint> not_before_;  // peers that had something else to do
   bool is_measuring_ = false;
   net::TaskGroup tasks_;

@@ -108,10 +108,16 @@ runner::GroupLayout layout_of(const cluster::InstancePlan& plan) {
   for (const cluster::StagePlan& stage : plan.stages) {
     layout.stages.push_back({stage.first_layer, stage.last_layer, {}, {}});
   }
+  std::map<cluster::DeviceId, int32_t> ranks;
   for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) {
     runner::StageLayout& stage = layout.stages[static_cast<size_t>(rank.stage)];
     stage.ranks.push_back(rank.rank);
     stage.fractions.push_back(rank.member.fraction);
+    ranks[rank.member.device] = rank.rank;
+  }
+  for (const cluster::PairPlan& pair : plan.pairs) {
+    if (pair.decided)
+      layout.pairs.push_back({ranks[pair.first], ranks[pair.second], pair.transport});
   }
   return layout;
 }

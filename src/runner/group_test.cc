@@ -99,13 +99,18 @@ struct Cut {
   GroupLayout layout;
   std::string transport = "auto";
   int32_t distant = kNobody;
+  std::vector<PairLayout> told = {};  // what pairs are to try first
 
   GroupLayout linked_layout() const {
     GroupLayout linked = layout;
     linked.transport = transport;
+    linked.pairs = told;
     return linked;
   }
   std::string transport_between(int32_t a, int32_t b) const {
+    for (const PairLayout& pair : told) {
+      if (std::minmax(pair.first, pair.second) == std::minmax(a, b)) return pair.transport;
+    }
     return transport == "tcp" || a == distant || b == distant ? "tcp" : "shm";
   }
 };
@@ -182,6 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
         Cut{"tensor_2_over_tcp", layout_of("tensor", 2), "tcp"},
         Cut{"tensor_2_by_shm", layout_of("tensor", 2), "shm"},
         Cut{"tensor_3_one_distant", layout_of("tensor", 3), "auto", 0},
+        Cut{"tensor_3_one_pair_told", layout_of("tensor", 3), "auto", kNobody, {{2, 0, "tcp"}}},
         Cut{"pipeline_2_of_tensor_2_over_tcp", layout_of("pipeline+tensor", 4), "tcp"},
         Cut{"one_then_two", {.stages = {{0, 1, {2}, {1.0}}, {1, 4, {0, 1}, {0.5, 0.5}}}}},
         Cut{"two_then_one", {.stages = {{0, 2, {2, 1}, {0.6, 0.4}}, {2, 4, {0}, {1.0}}}}}),

@@ -94,7 +94,9 @@ Result<void> measure_link(FrameSocket& socket, int fd, const Json& json) {
   if (command.rank != 0 && command.rank != 1)
     return fail(Code::kInvalidArgument, "rank {} is none of two", command.rank);
   const HangupWatch watch(fd, std::chrono::milliseconds(0));
-  COHORT_TRY(auto links, link_ranks(socket, {command.rank, 2, command.transport}));
+  COHORT_TRY(
+      auto links,
+      link_ranks(socket, {.rank = command.rank, .count = 2, .transport = command.transport}));
   const std::string transport(links[static_cast<size_t>(1 - command.rank)]->transport());
   const auto group = make_group(command.rank, std::move(links), {.cancel = &watch.flag()});
   if (command.rank == 1) return echo(*group);

@@ -1,5 +1,6 @@
 #include "runner/membership.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -37,9 +38,18 @@ Result<ConnectCommand> read_connect(FrameSocket& socket) {
   return from_json<ConnectCommand>(frame->body);
 }
 
+// What the two of us are to try first; "": nothing in particular.
+std::string first_choice(const RankWish& wish, int32_t peer) {
+  for (const PairLayout& pair : wish.pairs) {
+    if (std::minmax(pair.first, pair.second) == std::minmax(wish.rank, peer)) return pair.transport;
+  }
+  return "";
+}
+
 // All ranks but our own, each once.
-Result<std::vector<transport::RankPeer>> peers_of(const ConnectCommand& connect, int32_t count,
-                                                  int32_t own) {
+Result<std::vector<transport::RankPeer>> peers_of(const ConnectCommand& connect,
+                                                  const RankWish& wish) {
+  const int32_t count = wish.count, own = wish.rank;
   std::vector<bool> seen(static_cast<size_t>(count));
   seen[static_cast<size_t>(own)] = true;
   std::vector<transport::RankPeer> peers;
@@ -50,7 +60,9 @@ Result<std::vector<transport::RankPeer>> peers_of(const ConnectCommand& connect,
                   address.rank, count);
     }
     seen[static_cast<size_t>(address.rank)] = true;
-    peers.push_back({address.rank, {address.host, address.port}, address.name});
+    std::string first = first_choice(wish, address.rank);
+    if (!first.empty()) COHORT_TRY_VOID(transport::check_transport(first));
+    peers.push_back({address.rank, {address.host, address.port}, address.name, std::move(first)});
   }
   if (static_cast<int32_t>(peers.size()) == count - 1) return peers;
   return fail(Code::kInvalidArgument, "{} other ranks are listed, not {}", peers.size(), count - 1);
@@ -88,7 +100,7 @@ Result<std::vector<std::unique_ptr<transport::Link>>> link_ranks(FrameSocket& so
 
   COHORT_TRY(const ConnectCommand connect, read_connect(socket));
   COHORT_TRY(const auto key, parse_key(connect.key));
-  COHORT_TRY(const auto peers, peers_of(connect, wish.count, wish.rank));
+  COHORT_TRY(const auto peers, peers_of(connect, wish));
   return transport::connect_ranks(std::move(listener), peers,
                                   {.rank = wish.rank,
                                    .instance = connect.instance,
@@ -103,7 +115,8 @@ Result<Membership> join_group(FrameSocket& socket, const LoadCommand& command,
   COHORT_TRY(const Placement placement, place_rank(layout, command.rank));
   COHORT_TRY(auto links, link_ranks(socket, {.rank = command.rank,
                                              .count = rank_count(layout),
-                                             .transport = layout.transport}));
+                                             .transport = layout.transport,
+                                             .pairs = layout.pairs}));
   const transport::GroupOptions options{.wire = placement.wire, .cancel = &watch.flag()};
   std::vector<RankLink> described = describe(links);
   return Membership{placement, transport::make_group(command.rank, std::move(links), options),

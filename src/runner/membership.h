@@ -27,6 +27,7 @@ struct RankWish {
   int32_t rank = 0;   // ours
   int32_t count = 1;  // of ranks
   std::string transport = "auto";
+  std::vector<PairLayout> pairs = {};  // that are to try something first
 };
 // Tells the daemon the port, waits for its ConnectCommand, and links with all others. By rank.
 Result<std::vector<std::unique_ptr<transport::Link>>> link_ranks(FrameSocket& socket,

@@ -46,6 +46,19 @@ struct StageLayout {
   }
 };
 
+// What two ranks are to be linked by if they can, of several ways that were measured.
+struct PairLayout {
+  int32_t first = 0, second = 0;
+  std::string transport;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("first", first);
+    visit("second", second);
+    visit("transport", transport);
+  }
+};
+
 // How an instance is cut. Ranks are 0..n-1, each in one stage. Rank 0 is the first of the last stage: it drives the others,
 // and has the logits at hand.
 struct GroupLayout {
@@ -53,12 +66,14 @@ struct GroupLayout {
   std::string wire = "f32";         // of values between ranks: f32 | bf16 | q8
   std::string transport =
       "auto";  // of every pair: the best there is, or one of transport/transports.h
+  std::vector<PairLayout> pairs;  // the runners know best about others
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("stages", stages);
     visit("wire", wire);
     visit("transport", transport);
+    visit("pairs", pairs);
   }
 };
 

@@ -27,14 +27,25 @@ std::string name_of(const RankPeer& peer) {
                            : fmt::format("rank {} ({})", peer.rank, peer.name);
 }
 
-HandshakeOptions handshake_of(const ConnectOptions& options, int peer_rank,
+HandshakeOptions handshake_of(const ConnectOptions& options, int peer_rank, uint32_t offers,
                               std::chrono::milliseconds limit) {
   return {.rank = options.rank,
           .peer_rank = peer_rank,
           .instance = options.instance,
           .secret = options.secret,
-          .offers = offers_for(options.transport),
+          .offers = offers,
           .deadline = Deadline::after(options.deadline.left(limit))};
+}
+
+LinkWish wish_of(const ConnectOptions& options, const RankPeer& peer) {
+  return {.transport = options.transport, .first = peer.first};
+}
+
+// Of who may turn out to be any of them.
+uint32_t offers_to_any(std::span<const RankPeer> peers, const ConnectOptions& options) {
+  uint32_t offers = 0;
+  for (const RankPeer& peer : peers) offers |= offers_for(wish_of(options, peer));
+  return offers;
 }
 
 // Takes the ranks below ours. Each guest shakes hands on a thread of its own, so that one who says nothing holds up
@@ -42,7 +53,10 @@ HandshakeOptions handshake_of(const ConnectOptions& options, int peer_rank,
 class Reception {
  public:
   Reception(std::span<const RankPeer> expected, const ConnectOptions& options)
-      : expected_(expected), options_(options), links_(expected.size()) {}
+      : expected_(expected),
+        options_(options),
+        offers_(offers_to_any(expected, options)),
+        links_(expected.size()) {}
   ~Reception() { send_away(); }
 
   // The links of `expected`, in its order.
@@ -79,7 +93,7 @@ class Reception {
     Guest& guest = guests_.emplace_back();
     guest.handle = UniqueFd(dup(socket.get()));
     guest.thread = std::thread([this, &guest, moved = std::move(socket)]() mutable {
-      const HandshakeOptions handshake = handshake_of(options_, kAnyRank, kHelloLimit);
+      const HandshakeOptions handshake = handshake_of(options_, kAnyRank, offers_, kHelloLimit);
       auto met = meet(std::move(moved), handshake);
       if (met) {
         settle(std::move(*met), handshake);
@@ -105,7 +119,8 @@ class Reception {
     handshake.deadline = options_.deadline;  // it is no stranger
     const auto index = static_cast<size_t>(
         std::ranges::find(expected_, met.peer_rank, &RankPeer::rank) - expected_.begin());
-    auto link = settle_link(std::move(met), handshake, options_.transport, /*dialled=*/false);
+    const LinkWish wish = wish_of(options_, expected_[index]);
+    auto link = settle_link(std::move(met), handshake, wish, /*dialled=*/false);
     const std::lock_guard lock(mutex_);
     if (!link) {
       if (!failure_) failure_ = link.error();
@@ -162,6 +177,7 @@ class Reception {
 
   std::span<const RankPeer> expected_;
   const ConnectOptions& options_;
+  const uint32_t offers_;
   std::mutex mutex_;
   Links links_;  // guarded by mutex_
   std::optional<Error>
@@ -173,10 +189,11 @@ Result<std::unique_ptr<Link>> dial(const RankPeer& peer, const ConnectOptions& o
   const std::string name = name_of(peer);
   auto socket = connect_tcp(peer.address, options.deadline);
   if (!socket) return fail_in(name, std::move(socket).error());
-  HandshakeOptions handshake = handshake_of(options, peer.rank, kNoLimit);
+  const LinkWish wish = wish_of(options, peer);
+  HandshakeOptions handshake = handshake_of(options, peer.rank, offers_for(wish), kNoLimit);
   auto met = open_tcp_link_to_any(std::move(*socket), handshake, [&name](int) { return name; });
   if (!met) return fail_in(name, std::move(met).error());
-  return settle_link(std::move(*met), handshake, options.transport, /*dialled=*/true);
+  return settle_link(std::move(*met), handshake, wish, /*dialled=*/true);
 }
 
 }  // namespace

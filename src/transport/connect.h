@@ -19,7 +19,8 @@ namespace cohort::transport {
 struct RankPeer {
   int rank = 0;
   SocketAddress address;
-  std::string name;  // of its device; for messages
+  std::string name;   // of its device; for messages
+  std::string first;  // the transport to try before others, where any will do; "": the usual order
 };
 
 struct ConnectOptions {

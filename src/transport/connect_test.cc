@@ -42,6 +42,8 @@ class Crowd {
     for (int r = 0; r < static_cast<int>(ports_.size()); ++r) {
       // Both families reach the same listener.
       if (r != rank) peers.push_back({r, {r % 2 == 0 ? "127.0.0.1" : host_, port(r)}, "device"});
+      const bool is_first_pair = r + rank == 1 && r != rank;
+      if (is_first_pair) peers.back().first = first_pair_first;
     }
     options.rank = rank;
     results_[static_cast<size_t>(rank)] =
@@ -54,6 +56,8 @@ class Crowd {
       threads.emplace_back([this, r, options] { connect(r, options); });
     }
   }
+
+  std::string first_pair_first;  // what ranks 0 and 1 are to try before all else
 
   Result<Links>& result(int rank) { return *results_[static_cast<size_t>(rank)]; }
 
@@ -119,6 +123,19 @@ TEST(ConnectRanks, OnOneHostTheyChangeOverToSharedMemoryUnlessTcpIsWished) {
   }
 }
 
+TEST(ConnectRanks, APairTriesWhatItIsToldFirstAndTcpEndsTheSearch) {
+  for (const std::string first : {"tcp", "shm", "verbs"}) {
+    Crowd crowd(3);
+    crowd.first_pair_first = first;
+    crowd.connect_all(sealed());
+    EXPECT_EQ(crowd.transport(0, 1), first == "tcp" ? "tcp" : "shm");
+    EXPECT_EQ(crowd.transport(1, 0), crowd.transport(0, 1));
+    EXPECT_EQ(crowd.transport(0, 2), "shm");
+    EXPECT_EQ(crowd.transport(2, 1), "shm");
+    crowd.expect_sums();
+  }
+}
+
 // Rank 2 stands for one on another host: it offers nothing that needs the same one.
 void connect_with_a_distant_rank(Crowd& crowd, const std::string& wish) {
   std::vector<std::jthread> threads;
@@ -162,7 +179,7 @@ class Settling {
   Result<std::unique_ptr<Link>> settle(const std::function<void(Meeting&)>& they_do) {
     Meeting meeting(std::move(theirs_.link), their_handshake_, /*dialled=*/true);
     std::jthread other([&] { they_do(meeting); });
-    return settle_link(std::move(ours_), our_handshake_, "auto", /*dialled=*/false);
+    return settle_link(std::move(ours_), our_handshake_, {}, /*dialled=*/false);
   }
 
  private:
@@ -170,7 +187,7 @@ class Settling {
     return {.rank = rank,
             .peer_rank = 1 - rank,
             .secret = sealed().secret,
-            .offers = offers_for("auto"),
+            .offers = offers_for({}),
             .deadline = testing::soon()};
   }
   static OpenedLink meet(UniqueFd socket, const HandshakeOptions& handshake) {

@@ -197,10 +197,10 @@ INSTANTIATE_TEST_SUITE_P(Links, GroupErrors, ::testing::ValuesIn(link_types_here
                          [](const auto& test) { return type_name(test.param); });
 
 TEST_P(GroupErrors, ADeadlineThatPassesEndsTheGroupOnAllRanksAndNamesWhoWasAwaited) {
-  std::atomic<bool> expired{false};
+  std::atomic<int> expired{0};  // ranks
   on_all_ranks({.size = 3, .type = GetParam()}, [&](Group& group) {
     if (group.rank() == 2) {  // comes too late, and learns that there is no group any more
-      expired.wait(false);
+      for (int seen = 0; (seen = expired) < 2;) expired.wait(seen);
       Result<void> result;
       while (result) result = group.barrier(soon());
       EXPECT_EQ(result.error().code, Code::kUnavailable) << result.error().message;
@@ -213,7 +213,7 @@ TEST_P(GroupErrors, ADeadlineThatPassesEndsTheGroupOnAllRanksAndNamesWhoWasAwait
     if (result.error().code != Code::kTimeout) {  // the other rank's deadline came first
       EXPECT_EQ(result.error().code, Code::kUnavailable) << result.error().message;
     }
-    expired.store(true);
+    ++expired;
     expired.notify_all();
   });
 }

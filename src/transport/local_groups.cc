@@ -37,11 +37,11 @@ const Named& named(LinkType type) { return *std::ranges::find(kTypes, type, &Nam
 
 Result<std::unique_ptr<Link>> open_end(UniqueFd socket, HandshakeOptions handshake,
                                        std::string_view transport) {
-  handshake.offers = offers_for(transport);
+  handshake.offers = offers_for({.transport = transport});
   const int peer = handshake.peer_rank;
   COHORT_TRY(OpenedLink met, open_tcp_link_to_any(std::move(socket), handshake,
                                                   [peer](int) { return name_of(peer); }));
-  return settle_link(std::move(met), handshake, transport, handshake.rank < peer);
+  return settle_link(std::move(met), handshake, {.transport = transport}, handshake.rank < peer);
 }
 
 // A handshake needs both ends at once, hence the second thread.
@@ -73,7 +73,8 @@ std::vector<LinkType> link_types_here() {
   std::vector<LinkType> types;
   for (const Named& known : kTypes) {
     if (known.type == LinkType::kUcx) continue;
-    if (known.transport == kTcp || offers_for(known.transport) != 0) types.push_back(known.type);
+    if (known.transport == kTcp || offers_for({.transport = known.transport}) != 0)
+      types.push_back(known.type);
   }
   return types;
 }
@@ -100,6 +101,7 @@ Result<LinkTable> make_local_links(const LocalGroupOptions& options) {
 Result<std::vector<std::unique_ptr<Group>>> make_local_groups(const LocalGroupOptions& options) {
   COHORT_TRY(LinkTable links, make_local_links(options));
   std::vector<std::unique_ptr<Group>> groups;
+  groups.reserve(links.size());
   for (int rank = 0; rank < options.size; ++rank) {
     groups.push_back(make_group(rank, std::move(links[static_cast<size_t>(rank)]), options.group));
   }

@@ -1,6 +1,7 @@
 #include "transport/transports.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/log.h"
 #include "transport/shm_meeting.h"
@@ -19,6 +20,19 @@ constexpr Transport kTransports[] = {
     {"verbs-uc", 1u << 2, open_unreliable_verbs_between, has_usable_rdma_port, /*automatic=*/false},
     {"ucx", 1u << 3, open_ucx_between, has_ucx, /*automatic=*/false},
 };
+
+// The transports that a wish allows beside TCP, in the order to try them.
+std::vector<const Transport*> to_try(const LinkWish& wish) {
+  std::vector<const Transport*> order;
+  const bool any = wish.transport == kAnyTransport;
+  for (const Transport& transport : kTransports) {
+    const bool is_first = any && transport.name == wish.first;
+    const bool is_allowed =
+        any ? transport.automatic && wish.first != kTcp : transport.name == wish.transport;
+    if (is_first || is_allowed) order.insert(is_first ? order.begin() : order.end(), &transport);
+  }
+  return order;
+}
 
 // Of two sides that failed each knows its own reason; "the other cannot" is not all there is to say.
 std::string both_reasons(const std::string& ours, const std::string& theirs) {
@@ -52,28 +66,27 @@ Result<void> check_transport(std::string_view wish) {
   return fail(Code::kInvalidArgument, "transport: '{}' is none of {}", wish, names);
 }
 
-uint32_t offers_for(std::string_view wish) {
+uint32_t offers_for(const LinkWish& wish) {
   uint32_t offers = 0;
-  for (const Transport& transport : kTransports) {
-    const bool wanted = wish == kAnyTransport ? transport.automatic : wish == transport.name;
-    if (wanted && transport.is_here()) offers |= transport.offer;
+  for (const Transport* transport : to_try(wish)) {
+    if (transport->is_here()) offers |= transport->offer;
   }
   return offers;
 }
 
 Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions handshake,
-                                          std::string_view wish, bool dialled) {
+                                          const LinkWish& wish, bool dialled) {
   handshake.peer_rank = met.peer_rank;
   Meeting meeting(std::move(met.link), handshake, dialled);
   std::string why;
-  for (const Transport& transport : kTransports) {
-    if ((transport.offer & handshake.offers & met.peer_offers) == 0) continue;
-    COHORT_TRY(std::unique_ptr<Link> link, change_over(transport, meeting, why));
+  for (const Transport* transport : to_try(wish)) {
+    if ((transport->offer & handshake.offers & met.peer_offers) == 0) continue;
+    COHORT_TRY(std::unique_ptr<Link> link, change_over(*transport, meeting, why));
     if (link) return link;
   }
-  if (wish != kAnyTransport && wish != kTcp) {
+  if (wish.transport != kAnyTransport && wish.transport != kTcp) {
     return fail(Code::kInvalidArgument, "{}: not linked by {}, as was wished: {}", meeting.peer(),
-                wish, why.empty() ? "it does not offer that" : why);
+                wish.transport, why.empty() ? "it does not offer that" : why);
   }
   log::debug("{}: linked by tcp{}", meeting.peer(), why.empty() ? "" : " (" + why + ")");
   return meeting.take_link();

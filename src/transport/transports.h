@@ -29,12 +29,17 @@ inline constexpr std::string_view kTcp = "tcp";
 // kInvalidArgument lists what there is when `wish` is no transport's name, nor kAnyTransport.
 Result<void> check_transport(std::string_view wish);
 
+struct LinkWish {
+  std::string_view transport = kAnyTransport;
+  std::string_view first;  // where any will do: to be tried before the others; TCP ends the search
+};
+
 // What a hello says this side is ready to change over to.
-uint32_t offers_for(std::string_view wish);
+uint32_t offers_for(const LinkWish& wish);
 
 // The best link of those both sides offer and `wish` allows: `met` itself when that is TCP. `handshake` is what `met` was
-// opened with. kInvalidArgument: none is what was wished for; says why.
+// opened with; both sides wish the same. kInvalidArgument: none is what was wished for; says why.
 Result<std::unique_ptr<Link>> settle_link(OpenedLink met, HandshakeOptions handshake,
-                                          std::string_view wish, bool dialled);
+                                          const LinkWish& wish, bool dialled);
 
 }  // namespace cohort::transport

@@ -28,11 +28,12 @@ devices() { $cohort devices >/run/devices 2>&1; }
 are_reached() { devices && [ "$(grep -c ' verbs .* us ' /run/devices)" = 2 ]; }
 are_not_reached() { devices && grep -q 'no verbs from host0 to host1: .*may be locked (ulimit -l)' /run/devices; }
 
+# answer_over TRANSPORT FOUND: the answer of a model that both devices share, linked by FOUND
 answer_over() {
   $cohort place demo --devices 2 --sharding tensor --transport $1 --wait >/run/placed 2>&1 || wrong "place over $1: $(cat /run/placed)"
   $cohort run demo "What is a lantern?" --temperature 0 --max-tokens 24 2>/run/asked || wrong "run over $1: $(cat /run/asked)"
   $cohort ps >/run/ps
-  grep -q "ready .* $1 " /run/ps || wrong "ps over $1: $(cat /run/ps)"
+  grep -q "ready .* $2 " /run/ps || wrong "ps over $1: $(cat /run/ps)"
   $cohort stop demo >/dev/null || wrong "stop over $1"
 }
 
@@ -42,11 +43,15 @@ ask_all() {
   $cohort plan demo --devices 2 --sharding tensor --transport verbs >/run/plan || wrong "no plan"
   cat /run/plan
   grep -q 'host. - host. by verbs' /run/plan && grep -q '^RDMA: .* with it, .* without' /run/plan || wrong "plan without RDMA"
+  $cohort plan demo --devices 2 --sharding tensor >/run/plan || wrong "no plan"
+  fastest=$(sed -n 's/.*host. - host. by \([a-z]*\) .*/\1/p' /run/plan)
+  echo "by itself: $fastest"
   title "a model placed over RDMA answers as over TCP"
-  over_tcp=$(answer_over tcp)
-  over_verbs=$(answer_over verbs)
+  over_tcp=$(answer_over tcp tcp)
+  over_verbs=$(answer_over verbs verbs)
   echo "$over_verbs"
   [ -n "$over_tcp" ] && [ "$over_verbs" = "$over_tcp" ] || wrong "over TCP: $over_tcp"
+  answer_over auto "$fastest"
 }
 
 ask_refused() {

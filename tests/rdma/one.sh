@@ -45,17 +45,35 @@ done
 title "death at any moment"
 for round in 1 2 3 4 5 6; do kill_one verbs $round; kill_one verbs-uc $round; done
 
+title "two rails"
+sent() { cat /sys/class/infiniband/$1/ports/1/hw_counters/sent_pkts; }
+ip link add dummy1 type dummy
+ip address add 10.77.1.1/24 dev dummy1
+ip link set dummy1 mtu 4200 up
+until rdma link add rxe1 type rxe netdev dummy1 2>/dev/null; do sleep 0.2; done
+until rdma link show rxe1/1 | grep -q ACTIVE; do sleep 0.1; done
+add_device_files
+for transport in verbs verbs-uc; do
+  before=$(sent rxe1)
+  both check $transport
+  expect_right "check $transport over two rails"
+  [ $(($(sent rxe1) - before)) -gt 1000 ] || wrong "the second rail of $transport is not used"
+done
+ip link delete dummy1
+while rdma link show rxe1/1 >/dev/null 2>&1; do sleep 0.1; done
+
 title "too little memory may be locked"
 both open verbs --locked 65536 | tee /run/locked
 grep -q 'may be locked (ulimit -l)' /run/locked || wrong "no word of the limit"
 
 title "times"
 for transport in tcp verbs verbs-uc; do both time $transport; expect_right "time $transport"; done
-# For comparison only: UCX's clock counts cycles, which mean nothing on an emulated processor, so its timers may misfire.
-rank="timeout 20 $rank"
+# In one machine UCX goes by its shared memory. Beyond 8 KiB it would change over to a queue pair of the software device, and
+# never finishes setting that up; not to is what the variable says.
+export UCX_RNDV_THRESH=inf
 both time ucx
-[ $first = 0 ] || echo "time: ucx did not get through"
-rank=$build/tests/rdma/rdma_rank
+expect_right "time ucx"
+unset UCX_RNDV_THRESH
 
 title "the device vanishes"
 for transport in verbs verbs-uc; do

@@ -175,7 +175,7 @@ Result<void> pass_back_and_forth(Group& group, std::vector<std::byte>& bytes) {
 }
 
 Result<void> time_sizes(Group& group, const Settings& settings) {
-  constexpr int kCalls = 200;
+  constexpr int kCalls = 100;
   for (size_t kib : {4, 8, 16, 64}) {
     Bytes bytes(kib * 1024);
     std::vector<float> values(bytes.size() / sizeof(float));
@@ -248,7 +248,10 @@ int run(const Settings& settings) {
     fmt::print("rank {}: no link: {}\n", settings.rank, group.error().message);
     return kNoLink;
   }
-  if (!(*group)->barrier(soon())) return kNoLink;
+  if (const auto met = (*group)->barrier(soon()); !met) {
+    fmt::print("rank {}: WRONG: {}\n", settings.rank, met.error().message);
+    return kNoLink;
+  }
   fmt::print("rank {}: linked\n", settings.rank);
   std::fflush(stdout);
   return command->second(**group, settings);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # RDMA without hardware: ranks over a software RDMA device, in one machine and in two that a cable joins (guest.py). Needs
-# a build, and what `tools/setup.sh test` installs. Under five minutes, most of it the two machines' weather.
+# a build, and what `tools/setup.sh test` installs. Two to four minutes, most of it the two machines' weather.
 #   suite.sh [BUILD_FOLDER]
 set -eu
 cd "$(dirname "$0")/../.."

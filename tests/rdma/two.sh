@@ -31,8 +31,33 @@ for round in 1 2 3 4 5 6; do
   done
 done
 
-title "times between two machines"
+title "a host vanishes: nothing of it comes through any more"
+for transport in verbs verbs-uc; do
+  meet
+  $rank endure $(words $transport) >/run/vanishing &
+  process=$!
+  until grep -q linked /run/vanishing; do sleep 0.1; done
+  sleep 0.5
+  [ $HOST = 0 ] || weather loss 100%
+  wait $process || wrong "a vanished host over $transport"
+  cat /run/vanishing
+  [ $HOST = 0 ] || fair_weather
+done
+meet
+
+title "times between two machines (UCX over TCP: it sets up no queue pair of the software device)"
 for transport in tcp verbs verbs-uc; do mine time $transport; done
+UCX_TLS=tcp UCX_RNDV_THRESH=inf mine time ucx
 
 . tests/rdma/cluster.sh
-finish
+
+title "a host is killed outright"
+if [ $HOST = 0 ]; then
+  mine endure verbs
+  finish
+fi
+$rank endure $(words verbs) >/run/dying &
+until grep -q linked /run/dying; do sleep 0.1; done
+sleep 0.5
+[ $faults -gt 0 ] || echo "guest: killed as wanted"
+echo b >/proc/sysrq-trigger

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -18,6 +19,9 @@ constexpr microseconds kLeastPatience{1'000};
 constexpr microseconds kMostPatience{100'000};
 constexpr int kMaxDoublings = 7;
 constexpr int kMostCompletions = 64;  // taken at a time
+constexpr milliseconds kStall{
+    150};  // nobody worked here for so long: what we did not hear then is no silence
+constexpr uint32_t kPingId = kWindow + kNoteSlots;
 
 }  // namespace
 
@@ -43,7 +47,9 @@ Courier::Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rai
     : memory_(std::move(memory)),
       rails_(std::move(rails)),
       options_(std::move(options)),
-      heard_(options_.now) {
+      heard_(options_.now),
+      spoke_(options_.now),
+      worked_(options_.now) {
   COHORT_CHECK(!rails_.empty());
 }
 
@@ -77,7 +83,7 @@ Result<void> Courier::post(uint64_t sequence, Time now) {
   const auto id = static_cast<uint32_t>(sequence % kWindow);
   const std::span<std::byte> frame = memory_.message(id).first(sent.size);
   write_frame_head(head_now(), frame.data());
-  sent.last = now;
+  sent.last = spoke_ = now;
   ++sent.posted;
   return rails_[rail_of(sequence)]->send(id, frame);
 }
@@ -133,17 +139,50 @@ Result<void> Courier::work(Time now) {
     for (int i = 0; i < kMostCompletions; ++i) {
       COHORT_TRY(const std::optional<FramePort::Completion> done, rails_[rail]->poll());
       if (!done) break;
-      if (done->received) {
-        COHORT_TRY_VOID(accept(rail, *done, now));
-      } else if (done->id < kWindow) {
-        --outbox_[done->id].posted;
-      } else {
-        note_busy_[done->id - kWindow] = false;
+      if (!done->received) {
+        sent(done->id, now);
+        continue;
       }
+      COHORT_TRY_VOID(accept(rail, *done, now));
     }
   }
+  COHORT_TRY_VOID(beat(now));
   if (!is_reliable()) COHORT_TRY_VOID(send_again(now));
   return report(now);
+}
+
+void Courier::sent(uint32_t id, Time now) {
+  if (rails_.front()->works_alone()) heard_ = now;  // the peer's device has taken it
+  if (id < kWindow) {
+    --outbox_[id].posted;
+  } else if (id < kPingId) {
+    note_busy_[id - kWindow] = false;
+  } else {
+    asking_ = false;
+  }
+}
+
+Result<void> Courier::beat(Time now) {
+  const auto stalled = now - std::exchange(worked_, now);
+  if (rails_.front()->works_alone()) return ask_for_life(now);
+  if (stalled > kStall) heard_ += stalled;
+  if (now - heard_ > kSilenceLimit)
+    return fail(Code::kUnavailable, "{}: does not answer over RDMA any more", options_.peer);
+  if (now - spoke_ < kPulse) return {};
+  must_tell_ = true;
+  return tell(now);
+}
+
+// What is under way already will tell.
+Result<void> Courier::ask_for_life(Time now) {
+  if (now - heard_ < kPulse || asking_ || is_anything_posted()) return {};
+  asking_ = true;
+  return rails_.front()->ping(kPingId);
+}
+
+bool Courier::is_anything_posted() const {
+  return std::ranges::any_of(outbox_, [](const Sent& sent) { return sent.posted > 0; }) ||
+         std::ranges::any_of(note_busy_, [](bool busy) { return busy; });
 }
 
 Result<void> Courier::accept(uint32_t rail, const FramePort::Completion& frame, Time now) {
@@ -209,9 +248,6 @@ Result<void> Courier::send_again(Time now) {
   for (uint64_t s = peer_arrived_; s < next_; ++s) {
     Sent& sent = outbox_[s % kWindow];
     if (sent.arrived) continue;
-    if (now - std::max(heard_, sent.first) > kSilenceLimit) {
-      return fail(Code::kUnavailable, "{}: does not answer over RDMA any more", options_.peer);
-    }
     if (sent.posted > 0 || now < due(sent)) continue;
     ++sent.tries;
     COHORT_TRY_VOID(post(s, now));
@@ -223,14 +259,15 @@ Result<void> Courier::send_again(Time now) {
 Result<void> Courier::report(Time now) {
   const bool late = !is_reliable() && owes_report() && now - owing_since_ >= kTellAfter;
   const bool gap = !is_reliable() && must_tell_;
-  return gap || late || taken_ - told_taken_ >= kWindow / 2 ? tell() : Result<void>();
+  return gap || late || taken_ - told_taken_ >= kWindow / 2 ? tell(now) : Result<void>();
 }
 
-Result<void> Courier::tell() {
+Result<void> Courier::tell(Time now) {
   if (!must_tell_ && !owes_report()) return {};
   const auto free = std::find(note_busy_.begin(), note_busy_.end(), false);
   if (free == note_busy_.end()) return {};  // one is on its way
   *free = true;
+  spoke_ = now;
   const auto note = static_cast<uint32_t>(free - note_busy_.begin());
   write_frame_head(head_now(), memory_.note(note).data());
   return rails_[rail_of(arrived_)]->send(kWindow + note, memory_.note(note));
@@ -238,7 +275,7 @@ Result<void> Courier::tell() {
 
 bool Courier::is_delivered() const {
   if (!is_reliable()) return peer_arrived_ == next_;
-  return std::ranges::all_of(outbox_, [](const Sent& sent) { return sent.posted == 0; });
+  return std::ranges::none_of(outbox_, [](const Sent& sent) { return sent.posted > 0; });
 }
 
 std::optional<Courier::Time> Courier::alarm() const {

@@ -2,9 +2,12 @@
 //
 // A sender keeps each message in its slot of registered memory until the peer has taken it, and runs at most kWindow
 // messages ahead, so a reliable port never lacks a receive slot for one. Over an unreliable port it sends again what the
-// peer reports missing, or does not report at all for a few round trips; and fails when the peer has been silent for
-// kSilenceLimit, which is longer than any peer that lives keeps silent (FrameLink polls for an owner who is away).
-// Reports ride on messages; when none go, a note of their own carries them.
+// peer reports missing, or does not report at all for a few round trips. Reports ride on messages; when none go, a note
+// of their own carries them.
+//
+// A peer that dies with its host says nothing. Over ports that do not work alone each end says something every kPulse
+// (FrameLink polls for an owner who is away) and gives a peer up that was silent for kSilenceLimit; over others the
+// device is asked for a sign of life as often, and fails when there is none.
 //
 // Message s travels on rail s % rails. One thread at a time. Pure but for its ports: the time is an argument.
 #pragma once
@@ -38,7 +41,8 @@ class RoundTrips {
 class Courier {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  static constexpr std::chrono::milliseconds kSilenceLimit{3000};
+  static constexpr std::chrono::milliseconds kPulse{100};
+  static constexpr std::chrono::milliseconds kSilenceLimit{700};
 
   struct Options {
     uint32_t session = 1;
@@ -55,7 +59,7 @@ class Courier {
 
   // Takes what has come and sends again what is due. The other calls do the same when they find nothing to do.
   Result<void> work(Time now);
-  Result<void> tell();  // what the peer may be waiting to hear; before sleeping
+  Result<void> tell(Time now);  // what the peer may be waiting to hear; before sleeping
 
   bool has_message() const { return inbox_[taken_ % kWindow].here && !held_; }
   bool has_room() const;
@@ -86,6 +90,10 @@ class Courier {
   Result<bool> keep(uint32_t rail, const FramePort::Completion& frame, Time now);
   Result<void> hear(const FrameHead& head, Time now);
   Result<void> send_again(Time now);
+  void sent(uint32_t id, Time now);
+  Result<void> beat(Time now);
+  Result<void> ask_for_life(Time now);
+  bool is_anything_posted() const;
   Result<void> report(Time now);
   FrameHead head_now();
   Result<void> repost(uint32_t rail, uint32_t slot);
@@ -100,7 +108,10 @@ class Courier {
   uint64_t peer_arrived_ = 0, peer_taken_ = 0;
   std::array<bool, kNoteSlots> note_busy_{};
   RoundTrips trips_;
-  Time heard_;  // of the peer
+  Time heard_;   // of the peer, or of its device
+  Time spoke_;   // to it
+  Time worked_;  // the last time
+  bool asking_ = false;
 
   std::array<Received, kWindow> inbox_;  // by sequence % kWindow
   uint64_t arrived_ = 0;                 // all below have come

@@ -58,6 +58,7 @@ class Cable {
   }
 
   bool is_reliable() const { return weather_.reliable; }
+  int pings = 0;
 
  private:
   bool happens(double chance) { return std::uniform_real_distribution<double>()(random_) < chance; }
@@ -78,6 +79,11 @@ class CablePort final : public FramePort {
   }
   Result<void> receive(uint32_t id, std::span<std::byte> slot) override {
     in_.slots.push_back({id, slot});
+    return {};
+  }
+  Result<void> ping(uint32_t id) override {
+    ++cable_.pings;
+    out_.sent.push_back({.received = false, .id = id});
     return {};
   }
   Result<std::optional<Completion>> poll() override {
@@ -246,6 +252,38 @@ TEST(Courier, APeerThatKeepsSilentIsGivenUpByName) {
   EXPECT_EQ(worked.error().code, Code::kUnavailable);
   EXPECT_EQ(worked.error().message, "rank 1: does not answer over RDMA any more");
   EXPECT_NEAR(looks * 10, Courier::kSilenceLimit.count(), 50);
+}
+
+TEST(Courier, ThoughNobodyHasAnythingToSayEachHearsThatTheOtherLives) {
+  Pair pair({.lost = 0.1});
+  for (int i = 0; i < 3000; ++i) {
+    pair.pass(std::chrono::milliseconds(10));
+    for (int end : {0, 1}) ASSERT_TRUE(pair[end].work(pair.now()));
+  }
+  Result<void> worked;
+  int looks = 0;
+  for (; worked && looks < 1000; ++looks) {  // the other's host is gone
+    pair.pass(std::chrono::milliseconds(10));
+    worked = pair[0].work(pair.now());
+  }
+  EXPECT_LE(looks * 10, Courier::kSilenceLimit.count() + 50);
+}
+
+TEST(Courier, WhoDidNotListenHasHeardNoSilence) {
+  Pair pair({});
+  pair.pass(std::chrono::seconds(5));
+  EXPECT_TRUE(pair[0].work(pair.now()));
+}
+
+TEST(Courier, ADeviceThatWorksAloneIsAskedWhetherItLivesWhenNothingElseTells) {
+  Pair pair({.reliable = true});
+  ASSERT_TRUE(pair[0].work(pair.now()));
+  EXPECT_EQ(pair.cable().pings, 0);
+  for (int i = 0; i < 100; ++i) {
+    pair.pass(std::chrono::milliseconds(10));
+    ASSERT_TRUE(pair[0].work(pair.now()));
+  }
+  EXPECT_NEAR(pair.cable().pings, 1000 / Courier::kPulse.count(), 2);
 }
 
 TEST(Courier, APeerThatAnswersButTakesNothingIsWaitedForWithoutEnd) {

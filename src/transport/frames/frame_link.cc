@@ -80,7 +80,7 @@ void FrameLink::deliver_rest() {
     ::poll(nullptr, 0, 1);
   }
   const std::lock_guard lock(mutex_);
-  if (!failure_) (void)courier_.tell();
+  if (!failure_) (void)courier_.tell(Clock::now());
 }
 
 tl::unexpected<Error> FrameLink::broken(Error error) {
@@ -156,7 +156,7 @@ std::optional<pollfd> FrameLink::arm(Interest interest) {
   if (failure_) return std::nullopt;
   const auto now = Clock::now();
   for (int tries = 0; tries < kMostArmings; ++tries) {
-    if (!courier_.work(now) || (!is_reliable() && !courier_.tell())) return std::nullopt;
+    if (!courier_.work(now) || (!is_reliable() && !courier_.tell(now))) return std::nullopt;
     if ((interest.receive && courier_.has_message()) || (interest.send && courier_.has_room()))
       return std::nullopt;
     if (std::ranges::all_of(rails_, &FramePort::arm_events)) return sleeper(interest, now);

@@ -32,6 +32,10 @@ class FramePort {
   virtual Result<void> send(uint32_t id, std::span<const std::byte> frame) = 0;
   virtual Result<void> receive(uint32_t id, std::span<std::byte> slot) = 0;
 
+  // Where it works alone: asks the other end's device, not its process, for a sign of life. Completes like a send once
+  // that has come; else poll() fails, within a second.
+  virtual Result<void> ping(uint32_t id) = 0;
+
   virtual Result<std::optional<Completion>> poll() = 0;
 
   // To sleep: after arm_events() the next completion makes event_fd() readable, until drain_events(). -1: the device has

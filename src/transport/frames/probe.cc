@@ -11,7 +11,8 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kProbeBytes = 8192;  // at least one packet of the largest size
+// Where nothing is lost the largest frame, which some engines move in another way than small ones; else a few packets.
+constexpr size_t kProbeBytes = kMaxFrameBytes, kUnreliableProbeBytes = 8192;
 constexpr milliseconds kProbeLimit{1000};
 constexpr milliseconds kBetweenProbes{5};
 constexpr int kUnreliableProbes = 8;  // so that some arrive whatever is lost
@@ -22,6 +23,10 @@ struct Taken {
   bool sent = false;  // ours is out of its memory
 };
 
+size_t probe_bytes(const FramePort& port) {
+  return port.is_reliable() ? kProbeBytes : kUnreliableProbeBytes;
+}
+
 Result<Taken> take(FramePort& port, const FrameMemory& memory, uint32_t rail) {
   Taken taken;
   while (true) {
@@ -31,7 +36,7 @@ Result<Taken> take(FramePort& port, const FrameMemory& memory, uint32_t rail) {
       taken.sent = true;
       continue;
     }
-    taken.came |= done->size == kProbeBytes;
+    taken.came |= done->size == probe_bytes(port);
     COHORT_TRY_VOID(port.receive(done->id, memory.received(rail, done->id)));
   }
 }
@@ -51,7 +56,7 @@ Result<void> post_all_slots(FramePort& port, const FrameMemory& memory, uint32_t
 }
 
 bool frames_cross(FramePort& port, const FrameMemory& memory, uint32_t rail) {
-  const std::span<std::byte> frame = memory.message(0).first(kProbeBytes);
+  const std::span<std::byte> frame = memory.message(0).first(probe_bytes(port));
   std::memset(frame.data(), 0, frame.size());
   const auto start = Clock::now();
   bool came = false, posted = false;

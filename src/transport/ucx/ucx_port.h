@@ -29,6 +29,7 @@ class UcxPort final : public FramePort {
   bool works_alone() const override { return false; }
   Result<void> send(uint32_t id, std::span<const std::byte> frame) override;
   Result<void> receive(uint32_t id, std::span<std::byte> slot) override;
+  Result<void> ping(uint32_t) override { return {}; }  // it does not work alone
   Result<std::optional<Completion>> poll() override;
   int event_fd() const override { return event_fd_; }
   bool arm_events() override;

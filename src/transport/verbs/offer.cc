@@ -44,6 +44,16 @@ Result<Offer> Offer::decode(std::string_view bytes) {
   return offer;
 }
 
+bool is_rail_beside(const Offer& dialler, const Offer& dialled, const Match& first,
+                    const Match& more) {
+  const RailAddress& like = dialler.ports[first.dialler];
+  const auto is_like = [&](const RailAddress& port) {
+    return port.mbit_per_s == like.mbit_per_s && port.mtu_bytes == like.mtu_bytes;
+  };
+  return !more.shares_port(first) && is_like(dialled.ports[first.dialled]) &&
+         is_like(dialler.ports[more.dialler]) && is_like(dialled.ports[more.dialled]);
+}
+
 std::vector<Match> matches_of(const Offer& dialler, const Offer& dialled) {
   std::vector<Match> matches;
   for (size_t a = 0; a < dialler.ports.size(); ++a) {

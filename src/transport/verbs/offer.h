@@ -1,6 +1,6 @@
 // What the two ends of a link offer each other before they try, and in which order they try it. Pure.
 //
-//   u32 session   u32 rails at most   then 32 bytes a port: its address, without a queue pair (rail_address.h)
+//   u32 session   u32 rails at most   then 36 bytes a port: its address, without a queue pair (rail_address.h)
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,11 @@ struct Match {
     return dialler == other.dialler || dialled == other.dialled;
   }
 };
+
+// May a link that goes over `first` use this one as well? Messages take turns, so that rails have to be alike. Both ends
+// come to the same answer.
+bool is_rail_beside(const Offer& dialler, const Offer& dialled, const Match& first,
+                    const Match& more);
 
 // The likeliest first; the same list on both ends.
 std::vector<Match> matches_of(const Offer& dialler, const Offer& dialled);

@@ -31,7 +31,7 @@ TEST(Offer, WhatIsNoOfferIsRefused) {
     if (size == 8) continue;  // one of no ports
     EXPECT_FALSE(Offer::decode(std::string_view(good).substr(0, size))) << size;
   }
-  EXPECT_FALSE(Offer::decode(std::string(8 + 9 * 32, '\0'))) << "more ports than there may be";
+  EXPECT_FALSE(Offer::decode(std::string(8 + 9 * 36, '\0'))) << "more ports than there may be";
   std::string odd = good;
   odd[8 + 12] = 3;  // a path of 1027 bytes
   EXPECT_FALSE(Offer::decode(odd));
@@ -51,6 +51,20 @@ TEST(Offer, PortsOfOneNetworkAreTriedFirst) {
   EXPECT_EQ(matches[1].dialled, 0u);
   EXPECT_TRUE(matches[0].shares_port(matches[2]));
   EXPECT_FALSE(matches[0].shares_port(matches[1]));
+}
+
+TEST(Offer, RailsOfALinkAreAlikeAndShareNoPort) {
+  Offer dialler{.ports = {port({10, 0, 0, 1}), port({10, 0, 1, 1}), port({10, 0, 2, 1})}};
+  Offer dialled{.ports = {port({10, 0, 0, 2}), port({10, 0, 1, 2}), port({10, 0, 2, 2})}};
+  for (Offer* offer : {&dialler, &dialled}) {
+    for (RailAddress& port : offer->ports) port.mbit_per_s = 25'000;
+  }
+  dialled.ports[2].mbit_per_s = 1'000;
+  const Match first{0, 0};
+  EXPECT_TRUE(is_rail_beside(dialler, dialled, first, {1, 1}));
+  EXPECT_FALSE(is_rail_beside(dialler, dialled, first, {0, 1}));
+  EXPECT_FALSE(is_rail_beside(dialler, dialled, first, {2, 2})) << "slower";
+  EXPECT_FALSE(is_rail_beside(dialler, dialled, {2, 2}, {1, 1})) << "the first one is slower";
 }
 
 TEST(Offer, TooManyWaysAreCutOff) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -17,8 +18,7 @@ namespace {
 
 class Opening {
  public:
-  Opening(Meeting& meeting, const VerbsOptions& options)
-      : meeting_(meeting), options_(options), memory_(static_cast<uint32_t>(options.max_rails)) {}
+  Opening(Meeting& meeting, const VerbsOptions& options) : meeting_(meeting), options_(options) {}
 
   Result<FrameLink::Parts> run();
 
@@ -27,11 +27,12 @@ class Opening {
   std::vector<Match> matches() const {
     return meeting_.dialled() ? matches_of(ours_, theirs_) : matches_of(theirs_, ours_);
   }
+  bool fits_beside(const std::vector<Match>& used, const Match& match) const;
   Result<std::unique_ptr<QueuePair>> try_match(const Match& match);
 
   Meeting& meeting_;
   const VerbsOptions& options_;
-  FrameMemory memory_;
+  std::optional<FrameMemory> memory_;
   std::vector<RdmaPort> ports_;
   Offer ours_, theirs_;
   std::vector<std::unique_ptr<FramePort>> rails_;
@@ -51,8 +52,11 @@ Result<void> Opening::exchange_offers() {
       kHasReliableQueuePairs &&
       options_.type.value_or(QueuePairType::kReliable) == QueuePairType::kReliable;
   for (const RdmaPort& port : ports_) {
-    ours_.ports.push_back(
-        {.lid = port.lid, .mtu_bytes = port.mtu_bytes, .reliable = reliable, .gid = port.gid});
+    ours_.ports.push_back({.lid = port.lid,
+                           .mtu_bytes = port.mtu_bytes,
+                           .reliable = reliable,
+                           .gid = port.gid,
+                           .mbit_per_s = static_cast<uint32_t>(port.gbit_per_s * 1000)});
   }
   COHORT_TRY_VOID(meeting_.tell(ours_.encode()));
   COHORT_TRY(const std::string theirs, meeting_.hear());
@@ -66,23 +70,33 @@ Result<FrameLink::Parts> Opening::run() {
   if (ours_.ports.empty())
     return fail(Code::kUnavailable, "no usable RDMA port on this device. {}", rdma_facts().problem);
   if (theirs_.ports.empty()) return fail(Code::kUnavailable, "the other has no usable RDMA port");
-  const uint32_t wanted = std::min(ours_.rails, theirs_.rails);
+  const size_t wanted =
+      std::min<size_t>({ours_.rails, theirs_.rails, ours_.ports.size(), theirs_.ports.size()});
+  memory_.emplace(static_cast<uint32_t>(wanted));
   std::vector<Match> used;
   for (const Match& match : matches()) {
     if (rails_.size() == wanted) break;
-    if (std::ranges::any_of(used, [&](const Match& u) { return u.shares_port(match); })) continue;
+    if (!fits_beside(used, match)) continue;
     COHORT_TRY(std::unique_ptr<QueuePair> rail, try_match(match));
+    if (!rail && !used.empty()) break;  // more of them are a gain, and not worth more tries
     if (!rail) continue;
     rails_.push_back(std::move(rail));
     used.push_back(match);
   }
   if (rails_.empty()) return fail(Code::kUnavailable, "{}", refusals_);
   const bool reliable = rails_.front()->is_reliable();
-  return FrameLink::Parts{.memory = std::move(memory_),
+  return FrameLink::Parts{.memory = std::move(*memory_),
                           .rails = std::move(rails_),
                           .session = meeting_.dialled() ? ours_.session : theirs_.session,
                           .alarm = std::move(alarm),
                           .transport = reliable ? "verbs" : "verbs-uc"};
+}
+
+bool Opening::fits_beside(const std::vector<Match>& used, const Match& match) const {
+  const Offer& dialler = meeting_.dialled() ? ours_ : theirs_;
+  const Offer& dialled = meeting_.dialled() ? theirs_ : ours_;
+  return std::ranges::none_of(used, [&](const Match& u) { return u.shares_port(match); }) &&
+         (used.empty() || is_rail_beside(dialler, dialled, used.front(), match));
 }
 
 // Null when the two do not reach each other; an error only of the meeting.
@@ -97,7 +111,7 @@ Result<std::unique_ptr<QueuePair>> Opening::try_match(const Match& match) {
   const size_t mine = meeting_.dialled() ? match.dialler : match.dialled;
   const size_t other = meeting_.dialled() ? match.dialled : match.dialler;
   auto made = QueuePair::make(port, ours_.ports[mine].reliable && theirs_.ports[other].reliable,
-                              memory_.all());
+                              memory_->all());
   COHORT_TRY_VOID(meeting_.tell(made ? (*made)->address().encode() : std::string()));
   COHORT_TRY(const std::string answer, meeting_.hear());
   if (!made) return refuse(made.error().message);
@@ -106,11 +120,11 @@ Result<std::unique_ptr<QueuePair>> Opening::try_match(const Match& match) {
 
   Result<void> connected = (*made)->connect(peer);
   const auto rail = static_cast<uint32_t>(rails_.size());
-  if (connected) connected = post_all_slots(**made, memory_, rail);
+  if (connected) connected = post_all_slots(**made, *memory_, rail);
   COHORT_TRY(const bool both_connected, agree(meeting_, connected.has_value()));
   if (!connected) return refuse(connected.error().message);
   if (!both_connected) return refuse("the other cannot connect its RDMA port");
-  COHORT_TRY(const bool both_reached, agree(meeting_, frames_cross(**made, memory_, rail)));
+  COHORT_TRY(const bool both_reached, agree(meeting_, frames_cross(**made, *memory_, rail)));
   if (!both_reached) return refuse(fmt::format("nothing comes across from {}", port.device));
   return std::move(*made);
 }

@@ -27,6 +27,7 @@ class QueuePair final : public FramePort {
   bool works_alone() const override { return reliable_; }
   Result<void> send(uint32_t id, std::span<const std::byte> frame) override;
   Result<void> receive(uint32_t id, std::span<std::byte> slot) override;
+  Result<void> ping(uint32_t id) override;
   Result<std::optional<Completion>> poll() override;
 
   int event_fd() const override { return channel_ ? channel_->fd : -1; }

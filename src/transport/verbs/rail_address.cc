@@ -20,6 +20,7 @@ std::string RailAddress::encode() const {
   store(bytes.data() + 12, mtu_bytes);
   store(bytes.data() + 14, static_cast<uint16_t>(reliable));
   std::memcpy(bytes.data() + 16, gid.data(), gid.size());
+  store(bytes.data() + 32, mbit_per_s);
   return bytes;
 }
 
@@ -31,7 +32,8 @@ Result<RailAddress> RailAddress::decode(std::string_view bytes) {
                       .first_packet = load<uint32_t>(bytes.data() + 4),
                       .lid = load<uint32_t>(bytes.data() + 8),
                       .mtu_bytes = load<uint16_t>(bytes.data() + 12),
-                      .reliable = load<uint16_t>(bytes.data() + 14) != 0};
+                      .reliable = load<uint16_t>(bytes.data() + 14) != 0,
+                      .mbit_per_s = load<uint32_t>(bytes.data() + 32)};
   std::memcpy(address.gid.data(), bytes.data() + 16, address.gid.size());
   const bool valid = address.queue_pair <= kMaxNumber && address.first_packet <= kMaxNumber &&
                      address.lid <= 0xffff && address.mtu_bytes >= 256 &&

@@ -13,12 +13,13 @@ namespace cohort::transport {
 
 enum class QueuePairType { kReliable, kUnreliable };  // RC, UC
 
+inline constexpr int kMaxRails = 4;
+
 struct VerbsOptions {
   std::vector<RdmaPort> ports;        // to try; empty: all that are usable
   std::optional<QueuePairType> type;  // none: RC where both have it
-  int max_rails = 1;                  // at most kMaxRails
+  int max_rails = kMaxRails;          // pairs of ports, where they are alike; at most kMaxRails
 };
-inline constexpr int kMaxRails = 4;
 
 // Both ends call it at the same time. They try their ports in turn until messages cross a pair of them in both
 // directions; nothing is assumed of addresses. On success on both ends the meeting's link has been taken over; else on
