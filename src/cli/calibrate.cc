@@ -12,8 +12,9 @@
 namespace cohort::cli {
 namespace {
 
-cluster::StepSpeed step_speed(const backend::Choice& choice, const backend::MachineLimits& limits) {
-  const StepCosts step = measure_step_costs(choice).value_or(StepCosts{});
+Result<cluster::StepSpeed> step_speed(const backend::Choice& choice,
+                                      const backend::MachineLimits& limits) {
+  COHORT_TRY(const StepCosts step, measure_step_costs(choice));
   const MessageCosts message = measure_message_costs().value_or(MessageCosts{});
   const ShmCosts shm = measure_shm_costs(backend::usable_cores()).value_or(ShmCosts{});
   const int cores = backend::usable_cores();
@@ -24,17 +25,17 @@ cluster::StepSpeed step_speed(const backend::Choice& choice, const backend::Mach
     formats.push_back(
         {format.format, format.weights_bytes_per_s / 1e9, format.operations_per_s / 1e9});
   }
-  return {.formats = std::move(formats),
-          .core_read_gb_per_s = limits.read_bytes_per_s_one_core / 1e9,
-          .machine_read_gb_per_s = all_read / 1e9,
-          .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
-          .layer_us = step.layer_s * 1e6,
-          .step_us = step.step_s * 1e6,
-          .message_us = message.message_s * 1e6,
-          .message_us_per_kib = message.byte_s * 1024 * 1e6,
-          .shm_round_trip_us = shm.round_trip_p50_s * 1e6,
-          .shm_round_trip_us_p99 = shm.round_trip_p99_s * 1e6,
-          .shm_gb_per_s = shm.bytes_per_s / 1e9};
+  return cluster::StepSpeed{.formats = std::move(formats),
+                            .core_read_gb_per_s = limits.read_bytes_per_s_one_core / 1e9,
+                            .machine_read_gb_per_s = all_read / 1e9,
+                            .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
+                            .layer_us = step.layer_s * 1e6,
+                            .step_us = step.step_s * 1e6,
+                            .message_us = message.message_s * 1e6,
+                            .message_us_per_kib = message.byte_s * 1024 * 1e6,
+                            .shm_round_trip_us = shm.round_trip_p50_s * 1e6,
+                            .shm_round_trip_us_p99 = shm.round_trip_p99_s * 1e6,
+                            .shm_gb_per_s = shm.bytes_per_s / 1e9};
 }
 
 // Those that are there; the one that is used comes first.
@@ -65,6 +66,8 @@ int calibrate(int32_t threads, const std::string& backend) {
   const auto measured = backend::measure_limits(choice);
   if (!measured) return report(measured.error());
   const backend::MachineLimits& limits = *measured;
+  const auto step = step_speed(choice, limits);
+  if (!step) return report(step.error());
   const Json json{{"threads", choice.threads},
                   {"backends", backends_of(choice)},
                   {"missing_backends", missing_backends()},
@@ -72,7 +75,7 @@ int calibrate(int32_t threads, const std::string& backend) {
                   {"read_gb_per_s_one_core", limits.read_bytes_per_s_one_core / 1e9},
                   {"matmul_gops", limits.fast_operations_per_s / 1e9},
                   {"matmul_gops_f32", limits.f32_operations_per_s / 1e9},
-                  {"step", to_json(step_speed(choice, limits))},
+                  {"step", to_json(*step)},
                   {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
   return kExitFine;

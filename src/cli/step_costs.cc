@@ -3,13 +3,13 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <numeric>
 #include <optional>
 #include <vector>
 
 #include "base/bytes.h"
+#include "cli/patience.h"
 #include "cli/synthetic_model.h"
 #include "formats/checkpoint.h"
 #include "models/model.h"
@@ -19,9 +19,8 @@
 namespace cohort::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kSteps = 40;
+constexpr std::chrono::seconds kMostTime{40};  // of all figures; the daemon gives up after 60
 constexpr int kMessages = 400;
 constexpr size_t kSmallBytes = 64;  // as of the pings that measure a path
 constexpr size_t kLargeBytes = 16 << 10;
@@ -57,20 +56,6 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 256;  // 32 MB of KV in bf16
 
-// The median: what a step takes, rather than what it takes when all goes well.
-template <class Work>
-Result<double> median_seconds(int count, Work work) {
-  std::vector<double> times;
-  for (int i = -count / 8; i < count; ++i) {
-    const auto started = Clock::now();
-    COHORT_TRY_VOID(work());
-    if (i >= 0) times.push_back(std::chrono::duration<double>(Clock::now() - started).count());
-  }
-  const auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
 double operations_per_token(const ModelShape& shape) {
   const double heads = shape.head_dim * (2.0 * shape.heads + 2.0 * shape.kv_heads);
   return 2.0 * shape.layers * shape.width * (heads + 3.0 * shape.feed_forward);
@@ -105,7 +90,7 @@ class Decoding {
   }
 
   Result<double> step_seconds(int32_t rows, int steps) {
-    return median_seconds(steps, [this, rows] { return step(rows); });
+    return median_seconds({.tries = steps}, [this, rows] { return step(rows); });
   }
   Result<double> token_seconds() { return step_seconds(1, kSteps); }
 
@@ -138,10 +123,11 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-Result<double> measure_kv_rate(const backend::Choice& choice) {
+Result<double> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline) {
   COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, choice));
   COHORT_TRY(const double without_s, decoding->token_seconds());
   for (int32_t done = 0; done < kPastTokens; done += kPastChunk) {
+    COHORT_TRY_VOID(deadline.check("attention to past tokens"));
     COHORT_TRY_VOID(decoding->step(kPastChunk));
   }
   COHORT_TRY(const double with_s, decoding->token_seconds());
@@ -152,7 +138,7 @@ Result<double> measure_kv_rate(const backend::Choice& choice) {
 Result<double> time_bare_message(size_t size) {
   COHORT_TRY(const auto sockets, transport::tcp_pair());
   std::vector<char> bytes(size);
-  return median_seconds(kMessages, [&]() -> Result<void> {
+  return median_seconds({.tries = kMessages}, [&]() -> Result<void> {
     const ssize_t sent = ::send(sockets.first.get(), bytes.data(), size, transport::kSendFlags);
     const ssize_t got = ::recv(sockets.second.get(), bytes.data(), size, MSG_WAITALL);
     if (sent == static_cast<ssize_t>(size) && got == sent) return {};
@@ -167,7 +153,7 @@ Result<double> time_link_message(size_t size) {
   transport::Link& from = *links[0][1];
   transport::Link& to = *links[1][0];
   const std::vector<std::byte> bytes(size);
-  return median_seconds(kMessages, [&]() -> Result<void> {
+  return median_seconds({.tries = kMessages}, [&]() -> Result<void> {
     for (bool sent = false; !sent;) {
       COHORT_TRY(sent, from.try_send({.total = size, .payload = bytes}));
     }
@@ -180,6 +166,12 @@ Result<double> time_link_message(size_t size) {
   });
 }
 
+// A device that takes a token's time for each row of a prompt is asked for as many as it computes in the time of a figure.
+int32_t affordable_rows(double token_s) {
+  const double rows = Patience{}.most.count() / std::max(token_s, 1e-9);
+  return static_cast<int32_t>(std::clamp(rows, 2.0, double{kPrefillRows}));
+}
+
 Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts& costs,
                                    const backend::Choice& choice) {
   ModelShape shape = kThick;
@@ -188,17 +180,18 @@ Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts
   shape.mxfp4 = format.mxfp4;
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
   COHORT_TRY(const double token_s, decoding->step_seconds(1, kFormatSteps));
-  COHORT_TRY(const double rows_s, decoding->step_seconds(kPrefillRows, kPrefillSteps));
+  const int32_t rows = affordable_rows(token_s);
+  COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
   const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
   const double reading_s = std::max(token_s - fixed_s, token_s / 2);
-  return FormatCosts{
-      format.name, static_cast<double>(decoding->weight_bytes()) / reading_s,
-      operations_per_token(shape) * kPrefillRows / std::max(rows_s - fixed_s, rows_s / 2)};
+  return FormatCosts{format.name, static_cast<double>(decoding->weight_bytes()) / reading_s,
+                     operations_per_token(shape) * rows / std::max(rows_s - fixed_s, rows_s / 2)};
 }
 
 }  // namespace
 
 Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
+  const Deadline<> deadline(kMostTime);
   ModelShape few = kThin, many = kThin;
   few.layers = kFewLayers;
   many.layers = kManyLayers;
@@ -208,9 +201,10 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
   for (const MeasuredFormat& format : kMeasuredFormats) {
+    COHORT_TRY_VOID(deadline.check(format.name));
     COHORT_TRY(costs.formats.emplace_back(), measure_format(format, costs, choice));
   }
-  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(choice));
+  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(choice, deadline));
   return costs;
 }
 

@@ -22,7 +22,7 @@ struct StepCosts {
   double step_s = 0;          // of a step of no layers
   std::vector<FormatCosts> formats;
 };
-// A few seconds.
+// A few seconds. A slow device is measured in fewer and smaller steps; kUnavailable when 40 s were not enough even so.
 Result<StepCosts> measure_step_costs(const backend::Choice& choice);
 
 // A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket.

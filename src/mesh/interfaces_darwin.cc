@@ -15,12 +15,18 @@ std::string text_of(CFStringRef text) {
   return buffer;
 }
 
+bool contains(const std::string& text, const char* word) {
+  return text.find(word) != std::string::npos;
+}
+
 // A port of Thunderbolt is of type Ethernet, and the bridge over all of them of type Bridge; both are known by their
-// names ("Thunderbolt 1", "Thunderbolt Bridge"), which keep that word in every language.
+// names ("Thunderbolt 1", "Thunderbolt Bridge"), which keep that word in every language. So do network cards behind
+// Thunderbolt, which are no such port: "Thunderbolt Ethernet Slot 1".
 std::string kind_of(SCNetworkInterfaceRef interface) {
   const CFStringRef type = SCNetworkInterfaceGetInterfaceType(interface);
   const std::string name = text_of(SCNetworkInterfaceGetLocalizedDisplayName(interface));
-  if (name.find("Thunderbolt") != std::string::npos) return "thunderbolt";
+  const bool card = contains(name, "Ethernet") || contains(name, "FireWire");
+  if (contains(name, "Thunderbolt") && !card) return "thunderbolt";
   if (type == nullptr) return "other";
   if (CFEqual(type, kSCNetworkInterfaceTypeIEEE80211)) return "wifi";
   return CFEqual(type, kSCNetworkInterfaceTypeEthernet) ? "ethernet" : "other";

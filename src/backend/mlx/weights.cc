@@ -106,24 +106,28 @@ mx::array settled(const mx::array& x, mx::Dtype type) {
   return made;
 }
 
+// What a product is made in. MLX's CPU kernels sum quantised products up in the type of x, where Metal's sum in float32:
+// in bf16 such sums would be no measure of what a GPU computes. Gathered ones they have in float32 alone.
+mx::Dtype product_type(bool quantised, bool gathered, const Precision& precision) {
+  const bool cpu = mx::default_device() == mx::Device::cpu;
+  return cpu && (quantised || gathered) ? mx::float32 : precision.activations;
+}
+
 Segment make_segment(const Stack& stack, const MatrixView& view, const StackOptions& options,
                      const Precision& precision) {
-  const bool affine = view.format.mode == QuantMode::kAffine;
+  const bool quantised = view.format.mode != QuantMode::kNone;
+  const mx::Dtype type = product_type(quantised, options.gathered, precision);
   const auto widened = [&](const mx::array& x) {
-    return precision.widen ? settled(x, precision.activations) : x;
+    return precision.widen || type == mx::float32 ? settled(x, type) : x;
   };
-  Segment segment{.format = view.format,
-                  .weight = stack.copy(&MatrixView::weight),
-                  .type = precision.activations};
-  if (view.format.mode == QuantMode::kNone) {
+  Segment segment{.format = view.format, .weight = stack.copy(&MatrixView::weight), .type = type};
+  if (!quantised) {
     segment.weight = widened(segment.weight);
-    const bool cpu = mx::default_device() == mx::Device::cpu;
-    if (cpu && options.gathered) segment.weight = settled(segment.weight, mx::float32);
     segment.type = segment.weight.dtype();
     return segment;
   }
   segment.scales = stack.copy(&MatrixView::scales);
-  if (!affine) return segment;
+  if (view.format.mode != QuantMode::kAffine) return segment;
   segment.scales = widened(*segment.scales);
   segment.biases = widened(stack.copy(&MatrixView::biases));
   segment.type = segment.scales->dtype();
