@@ -3,6 +3,7 @@
 
     bench/ranks/measure.py                    all rows that can run here
     bench/ranks/measure.py --only tensor      those whose name holds the word
+    bench/ranks/measure.py --peer-dllama PATH distributed-llama beside ours, two processes of it on this machine
 
 Ranks have one thread each. The rows of "hosts" put real devices, pinned to a core each, into network namespaces joined by
 veth; root only. A report for a machine that does nothing else: no figure makes it fail."""
@@ -15,9 +16,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
+sys.path.insert(0, str(ROOT / "bench" / "report"))
 BUILD = ROOT / "build" / "release"
 COHORT = BUILD / "cohort"
 SHAPE = "1b-q4"
@@ -71,7 +74,7 @@ def measure_collectives(rounds):
 
 ONE = ["--threads", 1]
 TWO = ["--ranks", 2, "--threads", 2]
-GIGABIT = [*TWO, "--link-mbit", 1000, "--link-delay-us", 50]
+GIGABIT = [*TWO, "--link-mbit", 1000, "--link-delay-us", 50]  # one way: a round trip of 100 us
 PIPELINE = [*TWO, "--sharding", "pipeline"]
 
 # name, arguments, those of its base, figure, ratio to reach
@@ -86,9 +89,22 @@ GROUPS = [
     ("pipeline on 2, two streams: decode", [*PIPELINE, "--concurrency", 2], ONE, "decode", 1.8),
     ("pipeline on 2, four streams: decode", [*PIPELINE, "--concurrency", 4], [*ONE, "--concurrency", 2], "decode", 1.8),
     ("pipeline on 2: prefill 512", PIPELINE, ONE, "prefill", None),
+    ("uneven, one of 2 at half its pace: decode", [*TWO, "--pace", "1,0.5"], ONE, "decode", 1.4),
     ("tensor on 2, encrypted beside plain: decode", [*TWO, "--encrypt"], TWO, "decode", 0.96),
     ("8 ranks on 2 cores beside 2: decode", ["--ranks", 8, "--threads", 8], TWO, "decode", None),
 ]
+SYNCS, WIDTH, PIECE_ROWS = 32, 2048, 64128 // 8  # of the shape: sums a token, values in one, rows of the head's last piece
+WIRE_BYTES = {"f32": 4, "bf16": 2, "q8": 36 / 32}  # a value
+
+
+def network_s(arguments):
+    """The least that a token waits for a slowed link: the plan, each sum, and the last piece of the logits."""
+    options = dict(zip(arguments[::2], arguments[1::2]))
+    if "--link-mbit" not in options:
+        return 0
+    delay, rate = options["--link-delay-us"] / 1e6, options["--link-mbit"] * 1e6 / 8
+    sums = SYNCS * (delay + WIDTH * WIRE_BYTES[options.get("--wire", "f32")] / rate)
+    return delay + sums + delay + PIECE_ROWS * 4 / rate
 
 
 def bench(arguments):
@@ -100,49 +116,21 @@ def bench(arguments):
 
 def measure_groups(rows, rounds):
     for name, arguments, base_arguments, figure, reach in rows:
-        figures, bases, ratios, limits = [], [], [], []
+        figures, bases, ratios, limits, ideals = [], [], [], [], []
         for _ in range(rounds):
             base, own = bench(base_arguments), bench(arguments)
             bases.append(base[figure])
             figures.append(own[figure])
             ratios.append(own[figure] / base[figure])
             limits.append(own["limit"] / base["limit"])
+            ideals.append(1 / (1 / limits[-1] + network_s(arguments) * base["decode"]))
         report(name, statistics.median(figures), "tok/s", statistics.median(bases), statistics.median(ratios), reach)
         if figure == "decode":
-            print(f"{'':44} the cores' read limits: {statistics.median(limits):.2f} of the base's")
+            print(f"{'':44} the cores' read limits: {statistics.median(limits):.2f} of the base's; "
+                  f"with what the links take: {statistics.median(ideals):.2f}")
 
 
 # ---- devices on hosts of their own
-
-class Quota:
-    """Half of a core for whoever runs in it (control groups, version 1)."""
-
-    def __init__(self):
-        self.folder = pathlib.Path(f"/sys/fs/cgroup/cpu/cohort-{os.getpid()}")
-        self.folder.mkdir()
-        (self.folder / "cpu.shares").write_text("262144")  # before others in the half it has
-        (self.folder / "cpu.cfs_period_us").write_text("2000")
-        (self.folder / "cpu.cfs_quota_us").write_text("1000")
-
-    def command(self, *arguments):
-        return ["sh", "-c", f'echo $$ > {self.folder}/tasks; exec "$@"', "sh", *arguments]
-
-    def close(self):
-        (self.folder).rmdir()
-
-
-class Throttled:
-    """A pinned namespace whose programs have half of their core."""
-
-    def __init__(self, pinned, quota):
-        self.pinned, self.quota, self.name = pinned, quota, pinned.name
-
-    def command(self, *arguments):
-        return self.quota.command(*self.pinned.command(*arguments))
-
-    def connect(self, port, timeout_s):
-        return self.pinned.connect(port, timeout_s)
-
 
 def come_first(device):
     """Whole sessions share the cores where the kernel groups them; niceness counts within one only."""
@@ -167,16 +155,18 @@ def measure_placed(devices, model, rounds, cuts):
     return rates
 
 
-def measure_hosts(rounds, throttled):
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_hosts(rounds):
     import network
     import prediction
     from device import Device, eventually
-    quota = Quota() if throttled else None
     with tempfile.TemporaryDirectory(prefix="cohort-ranks-") as folder, network.Network(2) as lab:
         run(COHORT, "bench", "--shape", SHAPE, "--write", f"{folder}/models/{SHAPE}")
         hosts = [prediction.PinnedNamespace(host, core) for core, host in enumerate(lab.hosts)]
-        if throttled:
-            hosts[1] = Throttled(hosts[1], quota)
         devices = [Device(host, f"h{i}", folder, "--models-dir", f"{folder}/models") for i, host in enumerate(hosts)]
         for device in devices:
             come_first(device)
@@ -184,34 +174,49 @@ def measure_hosts(rounds, throttled):
             eventually(lambda: len(devices[0].devices()) == 2 and all(
                 d["read_gb_per_s"] and all(link["bandwidth_mbit_per_s"] for link in d["links"])
                 for d in devices[0].devices()), "devices and links are measured")
-            cuts = [("one", {"devices": 1, "only": ["h0"]}), ("tensor", {"devices": 2, "sharding": "tensor"})]
-            if not throttled:
-                cuts.append(("pipeline", {"devices": 2, "sharding": "pipeline"}))
+            cuts = [("one", {"devices": 1, "only": ["h0"]}), ("tensor", {"devices": 2, "sharding": "tensor"}),
+                    ("pipeline", {"devices": 2, "sharding": "pipeline"})]
+            began, before = time.monotonic(), [cpu_seconds(device.process.pid) for device in devices]
             rates = measure_placed(devices, SHAPE, rounds, cuts)
+            elapsed = time.monotonic() - began
+            control = [(cpu_seconds(d.process.pid) - b) / elapsed * 100 for d, b in zip(devices, before)]
         finally:
             for device in devices:
                 device.stop()
-    if quota:
-        quota.close()
-    for name, reach in (("tensor", 1.4 if throttled else 1.8), ("pipeline", 0.9)):
-        if name in rates:
-            what = "a full host and a half one" if throttled else "two hosts, veth"
-            report(f"{name}, {what}: decode", rates[name], "tok/s", rates["one"], rates[name] / rates["one"], reach)
+    for name, reach in (("tensor", 1.8), ("pipeline", 0.9)):
+        report(f"{name}, two hosts, veth: decode", rates[name], "tok/s", rates["one"], rates[name] / rates["one"], reach)
+    print(f"{'daemons, of a core, placing and answering':44} {control[0]:8.2f} %      and    {control[1]:8.2f} %  reach 1 %")
+
+
+# ---- another engine
+
+def measure_peer(path, rounds):
+    from peers import DistributedLlama
+    with tempfile.TemporaryDirectory(prefix="cohort-ranks-") as folder:
+        peer = DistributedLlama(path, pathlib.Path(folder))
+        figures, own, ratios = [], [], []
+        for _ in range(rounds):
+            figures.append(peer.run_on_two(SHAPE.split("-")[0], PROMPT, ANSWER)["decode"])
+            own.append(bench(TWO)["decode"])
+            ratios.append(own[-1] / figures[-1])
+    report("tensor on 2 beside distributed-llama on 2", statistics.median(own), "tok/s", statistics.median(figures),
+           statistics.median(ratios), 3.0)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-dllama", type=pathlib.Path, metavar="PATH")
     arguments = parser.parse_args()
     os.environ.setdefault("COHORT_BINARY", str(COHORT))
     if arguments.only in "collectives":
         measure_collectives(arguments.rounds)
     measure_groups([row for row in GROUPS if arguments.only in row[0]], arguments.rounds)
-    if os.geteuid() == 0:
-        for throttled, name in ((False, "hosts"), (True, "uneven hosts")):
-            if arguments.only in name:
-                measure_hosts(arguments.rounds, throttled)
+    if arguments.peer_dllama and arguments.only in "distributed-llama":
+        measure_peer(arguments.peer_dllama, arguments.rounds)
+    if os.geteuid() == 0 and arguments.only in "hosts":
+        measure_hosts(arguments.rounds)
 
 
 if __name__ == "__main__":

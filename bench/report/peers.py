@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 
 import peer_models
@@ -48,12 +49,26 @@ class DistributedLlama:
         self.path, self.folder = path, folder
 
     def run(self, pin, shape, bits, threads, prompt, generate):
-        if bits != 4:
-            return {}
+        return self._rates(pin, shape, threads, prompt, generate) if bits == 4 else {}
+
+    def run_on_two(self, shape, prompt, generate):
+        """Two processes of one thread each, joined by loopback."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        worker = subprocess.Popen([self.path, "worker", "--port", str(port), "--nthreads", "1"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return self._rates([], shape, 1, prompt, generate, ["--workers", f"127.0.0.1:{port}"])
+        finally:
+            worker.kill()
+            worker.wait()
+
+    def _rates(self, pin, shape, threads, prompt, generate, more=()):
         files = ["--model", peer_models.dllama(self.folder, shape), "--tokenizer",
                  peer_models.dllama_tokenizer(self.folder, shape)]
         text = _output([*pin, self.path, "inference", *files, "--prompt", "a" * prompt, "--steps", prompt + generate,
-                        "--nthreads", threads, "--buffer-float-type", "q80", "--temperature", 0])
+                        "--nthreads", threads, "--buffer-float-type", "q80", "--temperature", 0, *more])
         rates = re.findall(r"tokens/s: ([0-9.]+)", text)
         if len(rates) != 2:
             raise PeerError(f"{self.path} printed no rates")

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -96,6 +97,36 @@ void all_sum_shm(benchmark::State& state) {
   time_all_sum(state, {.size = 2, .type = LinkType::kShm});
 }
 
+// 4 ranks behind cables of 1 Gbit/s and 50 us; in one process, so the threads share the cores.
+void time_ways(benchmark::State& state, size_t bytes_per_latency, bool tuned) {
+  const LocalGroupOptions options{
+      .size = 4,
+      .path = SlowPath{.one_way = std::chrono::microseconds(50), .bytes_per_s = 125e6},
+      .group = {.bytes_per_latency = bytes_per_latency}};
+  auto groups = make_local_groups(options).value();
+  const auto count = static_cast<size_t>(state.range(0)) / sizeof(float);
+  std::vector<std::thread> others;
+  for (size_t rank = 1; rank < groups.size(); ++rank) {
+    others.emplace_back([&group = *groups[rank], count, tuned] {
+      if (tuned && !group.tune(Deadline::never())) return;
+      std::vector<float> values(count);
+      while (group.all_sum(values, Deadline::never())) {
+      }
+    });
+  }
+  std::vector<float> values(count);
+  if (tuned && !groups[0]->tune(Deadline::never())) return state.SkipWithError("not tuned");
+  time_each(state, [&] { return groups[0]->all_sum(values, Deadline::never()).has_value(); });
+  groups[0]->abort("done");
+  for (std::thread& other : others) other.join();
+}
+
+void all_sum_of_4_direct(benchmark::State& state) {
+  time_ways(state, std::numeric_limits<size_t>::max() / 16, false);
+}
+void all_sum_of_4_two_steps(benchmark::State& state) { time_ways(state, 0, false); }
+void all_sum_of_4_tuned(benchmark::State& state) { time_ways(state, 0, true); }
+
 bool exchange(int fd, std::vector<char>& buffer) {
   for (size_t sent = 0; sent < buffer.size();) {
     const ssize_t count = ::send(fd, buffer.data() + sent, buffer.size() - sent, kSendFlags);
@@ -166,6 +197,9 @@ BENCHMARK(all_sum_tcp) COHORT_SIZES->Arg(4 << 20);
 BENCHMARK(all_sum_tcp_encrypted) COHORT_SIZES;
 BENCHMARK(all_sum_tcp_bf16) COHORT_SIZES;
 BENCHMARK(all_sum_tcp_q8) COHORT_SIZES;
+BENCHMARK(all_sum_of_4_direct) COHORT_SIZES->Arg(4 << 10)->Arg(16 << 10);
+BENCHMARK(all_sum_of_4_two_steps) COHORT_SIZES->Arg(4 << 10)->Arg(16 << 10);
+BENCHMARK(all_sum_of_4_tuned) COHORT_SIZES->Arg(4 << 10)->Arg(16 << 10);
 BENCHMARK(raw_exchange_shm) COHORT_SIZES;
 BENCHMARK(all_sum_shm) COHORT_SIZES->Arg(4 << 20);
 

@@ -199,11 +199,12 @@ class Backend {
   // -- between the ranks of a tensor-parallel group (no-ops without one) --
   // Borrowed from now on; null: alone. Between steps.
   virtual void set_group(transport::Group* group) = 0;
-  // The first error of these two is kept: read() and finish() return it, from then on. What the step computes after it
+  // The first error of these is kept: read() and finish() return it, from then on. What the step computes after it
   // means nothing.
   virtual void all_sum(Tensor& x) = 0;
-  virtual Tensor all_gather(
-      Tensor x, std::span<const int32_t> columns) = 0;  // columns[r] are rank r's; in that order
+  // From one rank to another, as Group::send_values(). Who sends goes on as soon as the link has taken the values.
+  virtual void send(int to, Tensor x) = 0;
+  virtual Tensor receive(int from, int32_t rows, int32_t columns) = 0;
 };
 
 // Activations made while it lives are dropped with it; in-place changes to older ones stay.

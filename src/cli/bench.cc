@@ -283,10 +283,17 @@ std::optional<transport::SlowPath> path_of(const BenchOptions& options) {
       .bytes_per_s = options.link_mbit_per_s * 1e6 / 8};
 }
 
-// Stages that read as many bytes a token: the last has fewer layers, for it has the head, too. Otherwise even.
+std::vector<double> normalised(std::vector<double> fractions) {
+  const double sum = std::accumulate(fractions.begin(), fractions.end(), 0.0);
+  for (double& fraction : fractions) fraction /= sum;
+  return fractions;
+}
+
+// Stages that read as many bytes a token: the last has fewer layers, for it has the head, too. Ranks of a tensor group
+// have shares in proportion to their paces.
 Result<std::vector<double>> fractions_of(const formats::Checkpoint& checkpoint,
                                          const BenchOptions& options) {
-  if (options.sharding != "pipeline") return std::vector<double>();
+  if (options.sharding != "pipeline") return normalised(options.paces);
   COHORT_TRY(const cluster::ModelCost cost, model_cost(checkpoint, options.kv_type));
   double layers = 0;
   for (const cluster::LayerCost& layer : cost.layers)
@@ -295,13 +302,15 @@ Result<std::vector<double>> fractions_of(const formats::Checkpoint& checkpoint,
   const double share = (layers + head) / options.ranks;
   std::vector<double> fractions(static_cast<size_t>(options.ranks), share / layers);
   fractions.back() = std::max(share - head, share / 8) / layers;
-  const double sum = std::accumulate(fractions.begin(), fractions.end(), 0.0);
-  for (double& fraction : fractions) fraction /= sum;
-  return fractions;
+  return normalised(std::move(fractions));
 }
 
 // The cores are shared out among the ranks.
 Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const BenchOptions& options) {
+  if (!options.paces.empty() && static_cast<int32_t>(options.paces.size()) != options.ranks) {
+    return fail(Code::kInvalidArgument, "{} paces for {} ranks", options.paces.size(),
+                options.ranks);
+  }
   const int32_t most = *std::max_element(options.concurrency.begin(), options.concurrency.end());
   const int32_t threads = options.threads > 0 ? options.threads : backend::usable_cores();
   runner::LocalRanksOptions local{
@@ -313,6 +322,7 @@ Result<runner::LocalRanksOptions> ranks_of(const std::string& source, const Benc
       .backends = {options.backend},
       .links = transport::link_type_of(options.transport),
       .path = path_of(options),
+      .paces = options.paces,
       .kv_pages = most * divide_up(options.depth + options.pp + options.tg, backend::kPageTokens)};
   if (options.encrypt) local.secret = transport::LinkKey{};
   COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));

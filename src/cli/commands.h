@@ -121,6 +121,8 @@ struct BenchOptions {
   bool encrypt = false;        // TCP links
   double link_mbit_per_s = 0;  // slows them down to this rate, and
   double link_delay_us = 0;    // by this much one way
+  std::vector<double>
+      paces;  // of each rank, of its full pace; a tensor group's shares are in proportion
 };
 int bench(const Common& common, const StoreOptions& store, const BenchOptions& options);
 

@@ -308,6 +308,9 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::PositiveNumber);
   command.add_option("--link-delay-us", o.bench.link_delay_us, "and by so much one way")
       ->check(CLI::NonNegativeNumber);
+  command.add_option("--pace", o.bench.paces, "hold each rank to this part of its pace: 1,0.5")
+      ->delimiter(',')
+      ->check(CLI::Range(0.01, 1.0));
   command.add_option("--backend", o.bench.backend)
       ->check(CLI::IsMember({"auto", "cpu", "mlx"}))
       ->capture_default_str();

@@ -6,7 +6,32 @@ namespace cohort::models {
 namespace {
 
 constexpr int64_t kVocabularyStep =
-    64;  // rows of the head that stay together, for the kernels' comfort
+    64;                             // rows of the head that stay together, for the kernels' comfort
+constexpr int64_t kHeadPieces = 8;  // that a rank sends of its share of the head, one by one
+
+// Rows of the head that one rank multiplies at once.
+struct HeadPiece {
+  int32_t rank = 0;
+  Range rows;
+};
+
+// In the order of the vocabulary: all of rank 0's share, then a piece of each other rank's, then the next. So rank 0 is at
+// work while the first pieces travel, and each rank is while its earlier ones do.
+std::vector<HeadPiece> pieces_of(std::span<const Range> shares, int64_t step) {
+  std::vector<HeadPiece> pieces{{.rank = 0, .rows = {.first = 0, .count = shares[0].count}}};
+  int64_t first = shares[0].count;
+  for (int64_t piece = 0; piece < kHeadPieces; ++piece) {
+    for (size_t rank = 1; rank < shares.size(); ++rank) {
+      const int64_t steps = shares[rank].count / step;
+      const int64_t count =
+          ((piece + 1) * steps / kHeadPieces - piece * steps / kHeadPieces) * step;
+      if (count == 0) continue;
+      pieces.push_back({.rank = static_cast<int32_t>(rank), .rows = {first, count}});
+      first += count;
+    }
+  }
+  return pieces;
+}
 
 class PreNormLayer final : public Layer {
  public:
@@ -51,20 +76,39 @@ class Decoder final : public Model {
     if (!info_.last_stage) return h;
     if (plan.logits_rows.empty()) return Tensor{.columns = info_.vocab_size};
     const Tensor rows = backend.take_rows(h, plan.logits_rows);
-    const Tensor logits = backend.linear(head_, backend.rms_norm(rows, norm_, norm_eps_));
-    return backend.all_gather(logits, head_rows_);
+    const Tensor x = backend.rms_norm(rows, norm_, norm_eps_);
+    return rank_ == 0 ? logits(backend, x) : send_logits(backend, x);
   }
 
  private:
   Result<void> load_ends(Loader& loader, const DecoderConfig& config);
+  Tensor logits(Backend& backend, Tensor x) const;
+  Tensor send_logits(Backend& backend, Tensor x) const;
 
   ModelInfo info_;
-  backend::Matrix embedding_, head_;
-  std::vector<int32_t> head_rows_;  // of each rank
+  backend::Matrix embedding_;
+  std::vector<HeadPiece> pieces_;      // of all ranks
+  std::vector<backend::Matrix> head_;  // our own pieces
+  int32_t rank_ = 0;
   std::vector<std::unique_ptr<Layer>> layers_;
   backend::Vector norm_;
   float norm_eps_ = 0;
 };
+
+// Rank 0's: all columns.
+Tensor Decoder::logits(Backend& backend, Tensor x) const {
+  if (pieces_.size() == 1) return backend.linear(head_[0], x);
+  std::vector<Tensor> parts{backend.linear(head_[0], x)};
+  for (const HeadPiece& piece : std::span(pieces_).subspan(1)) {
+    parts.push_back(backend.receive(piece.rank, x.rows, static_cast<int32_t>(piece.rows.count)));
+  }
+  return backend.concat(parts);
+}
+
+Tensor Decoder::send_logits(Backend& backend, Tensor x) const {
+  for (const backend::Matrix& piece : head_) backend.send(0, backend.linear(piece, x));
+  return Tensor{.columns = info_.vocab_size};
+}
 
 Result<void> Decoder::load_ends(Loader& loader, const DecoderConfig& config) {
   const std::string table_name = "model.embed_tokens";
@@ -76,13 +120,17 @@ Result<void> Decoder::load_ends(Loader& loader, const DecoderConfig& config) {
   const bool tied = config.tie_word_embeddings.value_or(!loader.has("lm_head.weight"));
   COHORT_TRY(const MatrixView head,
              loader.view(tied ? table_name : "lm_head", info_.vocab_size, info_.width));
-  COHORT_TRY(
-      const std::vector<Range> shares,
-      shares_of(loader.shard(), head.rows, free_step(loader.shard(), head.rows, kVocabularyStep),
-                "rows of the vocabulary"));
-  for (const Range& rows : shares) head_rows_.push_back(static_cast<int32_t>(rows.count));
-  const backend::MatrixPart part = rows_of(head, shares[static_cast<size_t>(loader.shard().rank)]);
-  COHORT_TRY(head_, loader.load_matrix({&part, 1}));
+  const int64_t step = free_step(loader.shard(), head.rows, kVocabularyStep);
+  COHORT_TRY(const std::vector<Range> shares,
+             shares_of(loader.shard(), head.rows, step, "rows of the vocabulary"));
+  pieces_ = pieces_of(shares, step);
+  rank_ = loader.shard().rank;
+  for (const HeadPiece& piece : pieces_) {
+    if (piece.rank != rank_) continue;
+    const backend::MatrixPart part = rows_of(head, piece.rows);
+    COHORT_TRY(const backend::Matrix matrix, loader.load_matrix({&part, 1}));
+    head_.push_back(matrix);
+  }
   COHORT_TRY(norm_, loader.vector("model.norm.weight", info_.width));
   norm_eps_ = config.rms_norm_eps;
   return {};

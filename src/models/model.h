@@ -45,7 +45,8 @@ class Model {
 
   // Between backend.begin_step(plan) and the next. First stage: `input` is ignored; later ones get the previous stage's
   // residual stream [rows, width]. Last stage returns logits [plan.logits_rows, vocab_size], earlier ones the stream.
-  // With no logits_rows the last stage returns a tensor of no rows that must not be read.
+  // With no logits_rows, and on all ranks of a tensor group but the first, the last stage returns a tensor of no rows that
+  // must not be read: finish() ends such a step.
   virtual backend::Tensor forward(backend::Backend& backend, const backend::StepPlan& plan,
                                   backend::Tensor input) = 0;
 };

@@ -24,13 +24,15 @@ void LocalRanks::serve(const LocalRanksOptions& options, const Placement& placem
   auto model = load(options, placement, group);
   if (!model) return group.abort(model.error().message);
   Rank rank(*model->backend, *model->model, group, placement);
-  if (const auto done = follow(rank, options.kv_pages); !done)
-    log::debug("rank {}: {}", placement.rank, done.error().message);
+  Result<void> done = rank.stage().tune(transport::Deadline::after(kStepLimit));
+  if (done) done = follow(rank, options.kv_pages);
+  if (!done) log::debug("rank {}: {}", placement.rank, done.error().message);
 }
 
 Result<void> LocalRanks::start_first(const LocalRanksOptions& options, const Placement& placement) {
   COHORT_TRY(LoadedModel model, load(options, placement, *groups_[0]));
   auto rank = std::make_unique<Rank>(*model.backend, *model.model, *groups_[0], placement);
+  COHORT_TRY_VOID(rank->stage().tune(transport::Deadline::after(kStepLimit)));
   first_.reset(new First{std::move(model), std::move(rank)});
   return {};
 }
@@ -44,6 +46,7 @@ Result<std::unique_ptr<LocalRanks>> LocalRanks::start(const LocalRanksOptions& o
                                                            .type = options.links,
                                                            .secret = options.secret,
                                                            .path = options.path,
+                                                           .paces = options.paces,
                                                            .group = {.wire = placement.wire}}));
   for (int32_t r = 1; r < rank_count(layout); ++r) {
     ranks->others_.emplace_back(

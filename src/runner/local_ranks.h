@@ -22,6 +22,7 @@ struct LocalRanksOptions {
   transport::LinkType links = transport::LinkType::kTcp;
   std::optional<transport::LinkKey> secret;  // none: not encrypted
   std::optional<transport::SlowPath> path;   // none: as fast as the links are
+  std::vector<double> paces;                 // of each rank, of its full pace; empty: 1
   int32_t kv_pages = 0;
 };
 

@@ -8,7 +8,6 @@ namespace cohort::runner {
 namespace {
 
 using transport::Deadline;
-using transport::Wire;
 
 constexpr int kFirst = 0;  // rank 0's place in the groups it tells
 constexpr std::chrono::seconds kEndLimit{1};
@@ -48,28 +47,15 @@ void Rank::copy_kv_pages(std::span<const PageCopy> copies) {
 Result<backend::Tensor> Rank::take_stream(size_t rows, Deadline deadline) {
   const int32_t width = model_.info().width;
   stream_.resize(rows * static_cast<size_t>(width));
-  if (placement_.wire == Wire::kF32) {
-    COHORT_TRY_VOID(
-        group_.receive(placement_.sender, std::as_writable_bytes(std::span(stream_)), deadline));
-  } else {
-    wire_.resize(transport::wire_bytes(placement_.wire, stream_.size()));
-    COHORT_TRY_VOID(group_.receive(placement_.sender, wire_, deadline));
-    transport::decode(placement_.wire, wire_.data(), stream_);
-  }
+  COHORT_TRY_VOID(group_.receive_values(placement_.sender, stream_, deadline));
   return backend_.input(stream_, width);
 }
 
 Result<void> Rank::hand_on(backend::Tensor stream, Deadline deadline) {
   stream_.resize(static_cast<size_t>(stream.rows) * static_cast<size_t>(stream.columns));
   COHORT_TRY_VOID(backend_.read(stream, stream_));
-  std::span<const std::byte> bytes = std::as_bytes(std::span(stream_));
-  if (placement_.wire != Wire::kF32) {
-    wire_.resize(transport::wire_bytes(placement_.wire, stream_.size()));
-    transport::encode(placement_.wire, stream_, wire_.data());
-    bytes = wire_;
-  }
   for (const int receiver : placement_.receivers) {
-    COHORT_TRY_VOID(group_.send(receiver, bytes, deadline));
+    COHORT_TRY_VOID(group_.send_values(receiver, stream_, deadline));
   }
   return {};
 }

@@ -47,7 +47,6 @@ class Rank {
   const Placement placement_;
   std::unique_ptr<transport::Group> stage_;  // the ranks of our stage
   std::vector<float> stream_;
-  std::vector<std::byte> wire_;
 };
 
 // Rank 0's: tells the other ranks what to compute, and does its own part. A group of one tells nobody.

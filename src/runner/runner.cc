@@ -74,6 +74,7 @@ Result<void> serve(FrameSocket& socket, const LoadCommand& command, const Member
   COHORT_TRY_VOID(member.group->barrier(transport::Deadline::after(kStepLimit)));
 
   Rank rank(*model.backend, *model.model, *member.group, member.placement);
+  COHORT_TRY_VOID(rank.stage().tune(transport::Deadline::after(kStepLimit)));
   if (!socket.send(FrameType::kReady, ready_info(model, load_seconds, member.links))) return {};
   if (member.placement.rank == 0) {
     Service(socket, command, model, rank).run();

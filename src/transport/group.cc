@@ -1,7 +1,9 @@
 #include "transport/group.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "base/bytes.h"
@@ -44,7 +46,10 @@ class MeshGroup final : public Group {
   Result<void> broadcast(int root, std::vector<std::byte>& bytes, Deadline deadline) override;
   Result<void> send(int to, std::span<const std::byte> bytes, Deadline deadline) override;
   Result<void> receive(int from, std::span<std::byte> out, Deadline deadline) override;
+  Result<void> send_values(int to, std::span<const float> values, Deadline deadline) override;
+  Result<void> receive_values(int from, std::span<float> out, Deadline deadline) override;
   Result<void> barrier(Deadline deadline) override;
+  Result<void> tune(Deadline deadline) override;
   Result<void> check() override { return mesh_.check(); }
   void abort(std::string_view reason) override {
     mesh_.abort({Code::kUnavailable, std::string(reason)});
@@ -66,10 +71,14 @@ class MeshGroup final : public Group {
     bool done = false;
   };
 
+  using Sum = Result<void> (MeshGroup::*)(std::span<float> values, Deadline deadline);
+
   bool is_direct(size_t wire_size) const;
+  Result<double> time_sum(Sum sum, std::span<float> values, Deadline deadline);
+  Result<bool> direct_is_faster(std::span<float> values, Deadline deadline);
   Result<void> direct_sum(std::span<float> values, Deadline deadline);
   Result<void> scattered_sum(std::span<float> values, Deadline deadline);
-  std::span<const std::byte> encoded(std::span<float> values);
+  std::span<const std::byte> encoded(std::span<const float> values);
   std::span<const std::byte> wire_part(std::span<const std::byte> encoded, Range range) const;
   Result<void> reduce(std::span<Outbound> outs, Reduction reduction, Deadline deadline);
   Result<bool> pull_parts(const Reduction& reduction);
@@ -90,6 +99,7 @@ class MeshGroup final : public Group {
   std::vector<int> members_;
   int rank_ = 0;
   GroupOptions options_;
+  std::optional<size_t> two_steps_from_;  // bytes on the wire, once tuned
   std::vector<std::byte> encoded_;
   std::vector<const std::byte*> parts_;  // by member, of the piece being summed
 };
@@ -107,6 +117,7 @@ std::vector<Outbound> MeshGroup::to_others(std::span<const std::byte> bytes, siz
 // first is faster while the bytes it sends more, (n-1)(n-2)/n S, take less than a trip.
 bool MeshGroup::is_direct(size_t wire_size) const {
   const auto n = static_cast<size_t>(size());
+  if (two_steps_from_) return wire_size < *two_steps_from_;
   return n == 2 || (n - 1) * (n - 2) * wire_size <= n * options_.bytes_per_latency;
 }
 
@@ -116,7 +127,7 @@ Result<void> MeshGroup::all_sum(std::span<float> values, Deadline deadline) {
                                                              : scattered_sum(values, deadline);
 }
 
-std::span<const std::byte> MeshGroup::encoded(std::span<float> values) {
+std::span<const std::byte> MeshGroup::encoded(std::span<const float> values) {
   if (options_.wire == Wire::kF32) return std::as_bytes(values);
   encoded_.resize(std::max(encoded_.size(), wire_bytes(options_.wire, values.size())));
   encode(options_.wire, values, encoded_.data());
@@ -330,6 +341,19 @@ Result<void> MeshGroup::receive(int from, std::span<std::byte> out, Deadline dea
   return exchange(Kind::kPoint, {}, {&in, 1}, deadline);
 }
 
+Result<void> MeshGroup::send_values(int to, std::span<const float> values, Deadline deadline) {
+  return send(to, encoded(values), deadline);
+}
+
+Result<void> MeshGroup::receive_values(int from, std::span<float> out, Deadline deadline) {
+  if (options_.wire == Wire::kF32) return receive(from, std::as_writable_bytes(out), deadline);
+  const size_t size = wire_bytes(options_.wire, out.size());
+  encoded_.resize(std::max(encoded_.size(), size));
+  COHORT_TRY_VOID(receive(from, std::span(encoded_).first(size), deadline));
+  decode(options_.wire, encoded_.data(), out);
+  return {};
+}
+
 Result<void> MeshGroup::barrier(Deadline deadline) {
   std::vector<Outbound> outs = to_others({}, kMaxMessageBytes);
   std::vector<Inbound> ins;
@@ -337,6 +361,52 @@ Result<void> MeshGroup::barrier(Deadline deadline) {
     if (m != rank_) ins.push_back({.member = m});
   }
   return exchange(Kind::kBarrier, outs, ins, deadline);
+}
+
+// Seconds of the fastest of some rounds, on this rank.
+Result<double> MeshGroup::time_sum(Sum sum, std::span<float> values, Deadline deadline) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kRounds = 4;
+  double best = std::numeric_limits<double>::infinity();
+  for (int round = 0; round < kRounds; ++round) {
+    COHORT_TRY_VOID(barrier(deadline));
+    const auto begin = Clock::now();
+    COHORT_TRY_VOID((this->*sum)(values, deadline));
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return best;
+}
+
+// On all ranks together, so that all take the same way.
+Result<bool> MeshGroup::direct_is_faster(std::span<float> values, Deadline deadline) {
+  struct Seconds {
+    double direct = 0, scattered = 0;
+  };
+  Seconds own;
+  COHORT_TRY(own.direct, time_sum(&MeshGroup::direct_sum, values, deadline));
+  COHORT_TRY(own.scattered, time_sum(&MeshGroup::scattered_sum, values, deadline));
+  std::vector<Seconds> all(members_.size());
+  const std::vector<size_t> sizes(members_.size(), sizeof(Seconds));
+  COHORT_TRY_VOID(all_gather(std::as_bytes(std::span(&own, 1)), sizes,
+                             std::as_writable_bytes(std::span(all)), deadline));
+  Seconds sum;
+  for (const Seconds& one : all) {
+    sum.direct += one.direct;
+    sum.scattered += one.scattered;
+  }
+  return sum.direct <= sum.scattered;
+}
+
+Result<void> MeshGroup::tune(Deadline deadline) {
+  constexpr size_t kLeastValues = 1024, kMostValues = 64 * 1024;
+  if (size() <= 2) return {};
+  std::vector<float> values(kMostValues);
+  for (size_t count = kLeastValues; count <= kMostValues; count *= 2) {
+    COHORT_TRY(const bool direct, direct_is_faster(std::span(values).first(count), deadline));
+    two_steps_from_ = wire_bytes(options_.wire, direct ? 2 * count : count);
+    if (!direct) break;
+  }
+  return {};
 }
 
 std::unique_ptr<Group> MeshGroup::subset(std::span<const int> ranks) {

@@ -296,6 +296,41 @@ TEST_P(GroupErrors, AnotherThreadCanCancelAWaitWithoutDeadline) {
   });
 }
 
+TEST(Group, FloatsBetweenTwoRanksArriveAsTheWireMakesThem) {
+  for (const Wire wire : {Wire::kF32, Wire::kBF16, Wire::kQ8}) {
+    on_all_ranks({.size = 2, .group = {.wire = wire}}, [wire](Group& group) {
+      for (const size_t count : {size_t{1}, size_t{33}, size_t{100'000}}) {
+        const std::vector<float> sent = values_of(1, count);
+        if (group.rank() == 1) {
+          ASSERT_TRUE(group.send_values(0, sent, soon()));
+          continue;
+        }
+        std::vector<std::byte> bytes(wire_bytes(wire, count));
+        std::vector<float> expected(count), values(count);
+        encode(wire, sent, bytes.data());
+        decode(wire, bytes.data(), expected);
+        ASSERT_TRUE(group.receive_values(1, values, soon()));
+        EXPECT_EQ(values, expected) << wire_name(wire) << " " << count;
+      }
+    });
+  }
+}
+
+TEST(Group, RanksThatAreTunedStillSumInRankOrder) {
+  for (const Wire wire : {Wire::kF32, Wire::kQ8}) {
+    on_all_ranks({.size = 4, .group = {.wire = wire}}, [wire](Group& group) {
+      ASSERT_TRUE(group.tune(soon()));
+      for (size_t count : {size_t{7}, size_t{5000}, size_t{200'000}}) {
+        std::vector<float> values = values_of(group.rank(), count);
+        ASSERT_TRUE(group.all_sum(values, soon())) << "ranks that took different ways would fail";
+        float sum = value_of(0, count - 1);
+        for (int rank = 1; rank < 4; ++rank) sum += value_of(rank, count - 1);
+        ASSERT_NEAR(values.back(), sum, wire == Wire::kF32 ? 0 : 10) << count;
+      }
+    });
+  }
+}
+
 TEST(Group, EncryptedGroupsSumAsPlainOnesDo) {
   LinkKey secret{};
   secret[5] = std::byte{42};

@@ -28,6 +28,7 @@ struct LocalGroupOptions {
   LinkType type = LinkType::kShm;
   std::optional<LinkKey> secret;  // of TCP links
   std::optional<SlowPath> path;   // none: as fast as the links are
+  std::vector<double> paces;      // of each rank, of its full pace; empty: 1
   GroupOptions group;
 };
 

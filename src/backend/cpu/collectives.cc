@@ -32,32 +32,23 @@ void Collectives::all_sum(Rows values) {
   copy_rows(packed, values);
 }
 
-void Collectives::all_gather(Rows part, std::span<const int32_t> columns, Rows all) {
-  COHORT_CHECK(static_cast<int>(columns.size()) == group_->size());
-  COHORT_CHECK(columns[static_cast<size_t>(group_->rank())] == part.columns);
+void Collectives::send(int to, Rows values) {
   if (error_) return;
-  // The parts come one after the other; with one row that is side by side.
-  if (all.rows != 1) packed_.resize(size_of(all));
-  float* const parts = all.rows == 1 ? all.data : packed_.data();
-  sizes_.clear();
-  float* own = parts;
-  for (size_t rank = 0; rank < columns.size(); ++rank) {
-    const size_t floats = static_cast<size_t>(part.rows) * columns[rank];
-    if (static_cast<int>(rank) < group_->rank()) own += floats;
-    sizes_.push_back(floats * sizeof(float));
+  const float* from = values.data;
+  if (!is_packed(values)) {
+    packed_.resize(size_of(values));
+    copy_rows(values, packed_rows(packed_.data(), values.rows, values.columns));
+    from = packed_.data();
   }
-  copy_rows(part, packed_rows(own, part.rows, part.columns));
-  keep(group_->all_gather(std::as_bytes(std::span(own, size_of(part))), sizes_,
-                          std::as_writable_bytes(std::span(parts, size_of(all))),
-                          transport::Deadline::after(kLimit)));
-  if (parts == all.data) return;
-  float* from = parts;
-  for (int32_t first = 0; const int32_t count : columns) {
-    copy_rows(packed_rows(from, all.rows, count),
-              {.data = all.data + first, .stride = all.stride, .rows = all.rows, .columns = count});
-    from += static_cast<size_t>(all.rows) * count;
-    first += count;
-  }
+  keep(group_->send_values(to, {from, size_of(values)}, transport::Deadline::after(kLimit)));
+}
+
+void Collectives::receive(int from, Rows values) {
+  if (error_) return;
+  if (!is_packed(values)) packed_.resize(size_of(values));
+  float* const to = is_packed(values) ? values.data : packed_.data();
+  keep(group_->receive_values(from, {to, size_of(values)}, transport::Deadline::after(kLimit)));
+  if (to != values.data) copy_rows(packed_rows(to, values.rows, values.columns), values);
 }
 
 Result<void> Collectives::status() const {

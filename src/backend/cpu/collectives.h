@@ -22,8 +22,8 @@ class Collectives {
   bool alone() const { return group_ == nullptr || group_->size() == 1; }
 
   void all_sum(Rows values);
-  // `all` becomes the ranks' parts side by side; columns[r] are rank r's, and `part` is our own.
-  void all_gather(Rows part, std::span<const int32_t> columns, Rows all);
+  void send(int to, Rows values);
+  void receive(int from, Rows values);  // of as many rows and columns as the other sends
 
   // The first error; after it the others do nothing.
   Result<void> status() const;
@@ -34,7 +34,6 @@ class Collectives {
   transport::Group* group_ = nullptr;
   std::optional<Error> error_;
   std::vector<float> packed_;  // rows without the gaps between them
-  std::vector<size_t> sizes_;  // of the parts, in bytes
 };
 
 }  // namespace cohort::backend

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -353,10 +352,11 @@ class CpuBackend final : public Backend {
     if (!collectives_.alone()) collectives_.all_sum(acts_.rows(x));
   }
 
-  Tensor all_gather(Tensor x, std::span<const int32_t> columns) override {
-    if (collectives_.alone()) return x;
-    const Tensor y = acts_.make(x.rows, std::accumulate(columns.begin(), columns.end(), 0));
-    collectives_.all_gather(acts_.rows(x), columns, acts_.rows(y));
+  void send(int to, Tensor x) override { collectives_.send(to, acts_.rows(x)); }
+
+  Tensor receive(int from, int32_t rows, int32_t columns) override {
+    const Tensor y = acts_.make(rows, columns);
+    collectives_.receive(from, acts_.rows(y));
     return y;
   }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "backend/cpu/collectives.h"
@@ -299,13 +298,18 @@ class MlxBackend final : public Backend {
     });
   }
 
-  Tensor all_gather(Tensor x, std::span<const int32_t> columns) override {
-    if (collectives_.alone()) return x;
-    const int32_t total = std::accumulate(columns.begin(), columns.end(), 0);
-    return record(x.rows, total, [&] {
-      mx::array part = on_host(take(x)), all = on_host(mx::zeros({x.rows, total}, mx::float32));
-      collectives_.all_gather(rows_in(part), columns, rows_in(all));
-      return all;
+  void send(int to, Tensor x) override {
+    attempt([&] {
+      mx::array values = on_host(take(x));
+      collectives_.send(to, rows_in(values));
+    });
+  }
+
+  Tensor receive(int from, int32_t rows, int32_t columns) override {
+    return record(rows, columns, [&] {
+      mx::array values = on_host(mx::zeros({rows, columns}, mx::float32));
+      collectives_.receive(from, rows_in(values));
+      return values;
     });
   }
 

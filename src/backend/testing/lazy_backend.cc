@@ -4,7 +4,6 @@
 #include <cmath>
 #include <deque>
 #include <functional>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -286,12 +285,19 @@ class LazyBackend final : public Backend {
     effects_.push_back(sum);
     replace(x, sum);
   }
-  Tensor all_gather(Tensor x, std::span<const int32_t> columns) override {
-    if (group_ == nullptr) return x;
-    std::vector<int32_t> widths(columns.begin(), columns.end());
-    const int32_t total = std::accumulate(widths.begin(), widths.end(), 0);
-    return record_effect(
-        node(x.rows, total, [=, this, part = take(x)] { return gather(*part, widths, total); }));
+  void send(int to, Tensor x) override {
+    effects_.push_back(node(x.rows, x.columns, [this, to, part = take(x)] {
+      const Values& values = part->values();
+      exchange([&](auto deadline) { return group_->send_values(to, values, deadline); });
+      return values;
+    }));
+  }
+  Tensor receive(int from, int32_t rows, int32_t columns) override {
+    return record_effect(node(rows, columns, [this, from, size = size_t{1} * rows * columns] {
+      Values values(size);
+      exchange([&](auto deadline) { return group_->receive_values(from, values, deadline); });
+      return values;
+    }));
   }
 
  private:
@@ -335,23 +341,6 @@ class LazyBackend final : public Backend {
     if (error_) return;
     Result<void> done = call(transport::Deadline::after(kExchangeLimit));
     if (!done) error_ = std::move(done).error();
-  }
-  Values gather(Node& part, const std::vector<int32_t>& widths, int32_t total) {
-    std::vector<size_t> sizes;
-    sizes.reserve(widths.size());
-    for (const int32_t width : widths) sizes.push_back(sizeof(float) * part.rows() * width);
-    Values parts(static_cast<size_t>(part.rows()) * total), out(parts.size());
-    exchange([&](auto deadline) {
-      return group_->all_gather(std::as_bytes(std::span(part.values())), sizes,
-                                std::as_writable_bytes(std::span(parts)), deadline);
-    });
-    const float* from = parts.data();
-    for (int32_t first = 0; const int32_t width : widths) {
-      for (int32_t r = 0; r < part.rows(); ++r, from += width)
-        std::copy_n(from, width, &out[size_t{1} * r * total + first]);
-      first += width;
-    }
-    return out;
   }
 
   // Deques: nodes refer to entries while others are added.
