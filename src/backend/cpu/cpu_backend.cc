@@ -283,8 +283,8 @@ class CpuBackend final : public Backend {
     COHORT_CHECK(x.rows == plan_rows());
     const Rows rows = acts_.rows(x);
     for_each_row(compute_, rows.rows, rows.columns, [&](int32_t r) {
-      const float factor =
-          1.0f + beta * std::log(1.0f + static_cast<float>(positions_[r] / original_max));
+      const int32_t whole = positions_[r] / original_max;
+      const float factor = 1.0f + beta * std::log(1.0f + static_cast<float>(whole));
       kernels_.vector.scale(rows.row(r), factor, rows.columns);
     });
   }
