@@ -93,7 +93,8 @@ void Node::retry_parked() {
     const cluster::InstancePlan* plan = cluster_->plan().find(car.instance);
     car.generation->set_owner(nullptr);
     const bool is_late = net::Clock::now() >= car.deadline;
-    if (plan == nullptr && car.is_coming && !is_late) {
+    const bool waits = !is_late && (plan == nullptr ? car.is_coming : !can_dispatch(*plan));
+    if (waits) {
       parking_.add(std::move(car));
     } else if (plan == nullptr) {
       leave_to_another(*car.generation, car.why);
@@ -101,10 +102,8 @@ void Node::retry_parked() {
       car.generation->fail(
           {Code::kUnavailable, fmt::format("instance {} did not come back in {} s: {}", plan->id,
                                            options_.heal_timeout.count() / 1000, car.why.message)});
-    } else if (can_dispatch(*plan)) {
-      dispatch(*car.generation, *plan);
     } else {
-      parking_.add(std::move(car));
+      dispatch(*car.generation, *plan);
     }
   }
 }
