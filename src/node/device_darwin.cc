@@ -44,6 +44,12 @@ class Owned {
   Ref ref_;
 };
 
+// Not the battery of a UPS.
+bool is_own_battery(CFDictionaryRef source) {
+  const auto type = static_cast<CFStringRef>(CFDictionaryGetValue(source, CFSTR(kIOPSTypeKey)));
+  return type != nullptr && CFEqual(type, CFSTR(kIOPSInternalBatteryType));
+}
+
 int int_of(CFDictionaryRef source, CFStringRef key) {
   const auto number = static_cast<CFNumberRef>(CFDictionaryGetValue(source, key));
   int value = -1;
@@ -91,7 +97,7 @@ int32_t battery_percent() {
   for (CFIndex i = 0; i < count; ++i) {
     const CFDictionaryRef source =
         IOPSGetPowerSourceDescription(info.get(), CFArrayGetValueAtIndex(sources.get(), i));
-    if (source == nullptr) continue;
+    if (source == nullptr || !is_own_battery(source)) continue;
     const int now = int_of(source, CFSTR(kIOPSCurrentCapacityKey));
     const int most = int_of(source, CFSTR(kIOPSMaxCapacityKey));
     if (now >= 0 && most > 0) return now * 100 / most;
