@@ -779,6 +779,32 @@ TEST_P(Ops, SequencesOfOnePlanDoNotSeeEachOther) {
   expect_same(slice(both, 1, 30, 48), slice(of_a, 10, 30, 48), GetParam(), 1e-5f);
 }
 
+TEST_P(Ops, SequencesThatDecodeTogetherAnswerAsEachAlone) {
+  for (const AttentionCase& c : kAttentionCases) {
+    SCOPED_TRACE(c.name);
+    const AttentionInput a(random_, c, 70), b(random_, c, 5), d(random_, c, 33);
+    const std::vector<int32_t> pages_of_a = {6, 1, 4}, pages_of_b = {3}, pages_of_d = {0, 5};
+    const Values sinks = random_.values(c.heads);
+    Attention attention(GetParam(), c, 7, sinks);
+    attention.in_chunks(69, 69, a, pages_of_a);
+    attention.in_chunks(4, 4, b, pages_of_b);
+    attention.in_chunks(32, 32, d, pages_of_d);
+    StepPlan plan{.tokens = {0, 0, 0}};
+    plan.runs = {{.first_row = 0, .rows = 1, .first_position = 69, .pages = pages_of_a},
+                 {.first_row = 1, .rows = 1, .first_position = 4, .pages = pages_of_b},
+                 {.first_row = 2, .rows = 1, .first_position = 32, .pages = pages_of_d}};
+    const Values all = attention.step(plan, {&a, &b, &d});
+    const int columns = c.heads * c.value_columns();
+    const auto last_of = [&](const AttentionInput& in, int positions) {
+      return slice(plain_attention(c, positions, in, sinks, Attention::scale(c)), positions - 1, 1,
+                   columns);
+    };
+    expect_near(slice(all, 0, 1, columns), last_of(a, 70), c.tolerance());
+    expect_near(slice(all, 1, 1, columns), last_of(b, 5), c.tolerance());
+    expect_near(slice(all, 2, 1, columns), last_of(d, 33), c.tolerance());
+  }
+}
+
 TEST_P(Ops, ACopiedPageAnswersLikeTheOriginal) {
   for (const KvType type : {KvType::kF16, KvType::kQ8}) {
     const AttentionCase c = {"copy", 2, 1, 10, 7, 0, 0, false, type};

@@ -42,9 +42,11 @@ class Deadline {
  public:
   explicit Deadline(std::chrono::seconds all) : all_(all), ends_(Clock::now() + all) {}
 
+  bool over() const { return Clock::now() >= ends_; }
+
   // kUnavailable once it is over; `next` is what would be measured.
   Result<void> check(std::string_view next) const {
-    if (Clock::now() < ends_) return {};
+    if (!over()) return {};
     return fail(Code::kUnavailable,
                 "this device is too slow to measure: {} s were over before {}; leave it to other "
                 "devices, or choose another --backend",

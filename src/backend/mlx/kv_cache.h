@@ -22,6 +22,13 @@ struct CacheRows {
 };
 inline constexpr int kQ8Block = 32;
 
+// Sequences of one new row each that attend in one call: copies of their pages side by side, what is not theirs masked.
+struct Together {
+  int sequences = 0, pages = 0;  // of each, as many as the longest has
+  mx::array page_ids;            // [sequences * pages]
+  mx::array positions;           // of the new rows: [sequences, 1, 1, 1]
+};
+
 // Where a step's rows go, and what its sequences see. Made once a step.
 struct StepSlots {
   explicit StepSlots(const StepPlan& plan);
@@ -31,6 +38,7 @@ struct StepSlots {
   int rows = 0;
   bool in_a_row = true;            // the rows' slots follow each other
   std::optional<mx::array> slots;  // else: all of them
+  std::optional<Together> together;
 };
 
 struct AttentionInput {
@@ -61,6 +69,10 @@ class KvCache {
     CacheRows keys;
     std::optional<CacheRows> values;
   };
+  static mx::array attend_together(const Layer& layer, const Together& together,
+                                   const AttentionInput& input, const AttentionSpec& spec);
+  static mx::array attend_alone(const Layer& layer, const SequenceRun& run,
+                                const AttentionInput& input, const AttentionSpec& spec);
   template <class Visit>
   void for_each_array(Visit&& visit);
 

@@ -10,14 +10,22 @@ namespace {
 
 constexpr int kHeads = 4, kDim = 64, kColumns = kHeads * kDim;
 
-StepPlan decode_plan(int32_t position, int32_t pages) {
-  SequenceRun run{.rows = 1, .first_position = position};
-  for (int32_t page = 0; page < pages; ++page) run.pages.push_back(page);
-  return {.tokens = {0}, .runs = {run}};
+// One row of each sequence, at the same position, with two pages each.
+StepPlan decode_plan(int32_t position, int32_t sequences) {
+  StepPlan plan;
+  for (int32_t i = 0; i < sequences; ++i) {
+    plan.tokens.push_back(0);
+    plan.runs.push_back(
+        {.first_row = i, .rows = 1, .first_position = position, .pages = {2 * i, 2 * i + 1}});
+  }
+  return plan;
 }
 
-TEST(MlxBackend, StepsUpdateTheCacheInPlace) {
+class MlxCache : public ::testing::TestWithParam<int32_t> {};
+
+TEST_P(MlxCache, IsUpdatedInPlaceByEveryStep) {
   constexpr int32_t kPages = 1024;
+  const int32_t sequences = GetParam();
   const auto made = make_mlx_backend({.math = Math::kF32});
   ASSERT_TRUE(made) << made.error().message;
   Backend& backend = **made;
@@ -25,9 +33,9 @@ TEST(MlxBackend, StepsUpdateTheCacheInPlace) {
   ASSERT_TRUE(backend.create_kv({.layers = {layer, layer}, .type = KvType::kF32}, kPages));
   const uint64_t cache = backend.info().kv_bytes;
   ASSERT_GE(cache, 100u << 20);
-  std::vector<float> values(kColumns, 0.5f);
+  std::vector<float> values(kColumns * sequences, 0.5f);
   for (int32_t position = 0; position < 40; ++position) {
-    const StepPlan plan = decode_plan(position, 2);
+    const StepPlan plan = decode_plan(position, sequences);
     backend.begin_step(plan);
     Tensor out;
     for (int index = 0; index < 2; ++index) {
@@ -39,6 +47,8 @@ TEST(MlxBackend, StepsUpdateTheCacheInPlace) {
   }
   EXPECT_LT(backend.info().scratch_bytes, cache / 16);
 }
+// Alone; attending together; too many for that.
+INSTANTIATE_TEST_SUITE_P(Sequences, MlxCache, ::testing::Values(1, 3, 70));
 
 TEST(MlxBackend, KeepsToItsMemoryLimit) {
   const std::vector<float> values(512 * 512, 1.0f);
