@@ -1,5 +1,5 @@
-// gemm_amx-inl.h with registers that are arrays: its products are checked where no CPU executes AMX. The rest of the table is
-// that of avx512_bf16.
+// gemm_amx-inl.h with registers that are arrays: its products are checked where no CPU executes AMX. The rest of the table
+// is that of avx512_bf16.
 #include "kernels/testing/amx_reference.h"
 
 #include <immintrin.h>

@@ -21,7 +21,8 @@ constexpr uint64_t kReceivedBit = uint64_t{1} << 32;
 static_assert(kMaxSends <= 32 && kReceiveSlots <= 32, "the least that devices are known to take");
 
 // RC: a lost packet is sent again after 4.096 us * 2^14 = 67 ms, six times (seven means without end to some drivers, as it
-// does where no slot is posted); a peer that is not there fails within a second. A peer that is there but has no receive slot posted is waited for without end: its control link tells of death.
+// does where no slot is posted); a peer that is not there fails within a second. A peer that is there but has no receive
+// slot posted is waited for without end: its control link tells of death.
 constexpr uint8_t kRetryTimeout = 14;
 constexpr uint8_t kRetries = 6;
 constexpr uint8_t kEndlessRetries = 7;
