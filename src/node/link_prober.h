@@ -1,7 +1,8 @@
 // What ranks of this device and of its peers can be linked by beside TCP, found out by trying: when both have a port for
 // RDMA, a runner here and one there link by each of kProbedTransports and measure that link (docs/rdma.md). The device
 // with the smaller id begins. One pair at a time, never while either device has something else to do; again when ports
-// change, a device starts anew, or the last time is long ago. Why it did not work is a result like any other. Loop thread only.
+// change, a device starts anew, or the last time is long ago.
+// Why it did not work is a result like any other. Loop thread only.
 #pragma once
 
 #include <array>
