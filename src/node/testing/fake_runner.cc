@@ -7,7 +7,7 @@
 //           "flood 5000"               that many tokens of a kilobyte
 //           "fail not_found it broke"  an error of that code
 //           "hang"                     stops serving anybody
-// Started with the word "unreachable" it finds no link when it is to measure one.
+// Started with the word "unreachable" it finds no link when it is to measure one; with "stalled" it never ends that.
 // The seed of a request is its second token's text when the prompt is "seed".
 #include <poll.h>
 #include <unistd.h>
@@ -75,7 +75,7 @@ void parse_prompt(Job& job) {
 
 class FakeRunner {
  public:
-  FakeRunner(int fd, bool is_unreachable) : fd_(fd), is_unreachable_(is_unreachable) {}
+  FakeRunner(int fd, std::string mood) : fd_(fd), mood_(std::move(mood)) {}
 
   int run() {
     for (;;) {
@@ -168,7 +168,8 @@ class FakeRunner {
   }
 
   [[noreturn]] void tell_measured() {
-    if (is_unreachable_) {
+    if (mood_ == "stalled") ::pause();
+    if (mood_ == "unreachable") {
       send(FrameType::kFailed,
            Failure{.code = "unavailable", .message = "nothing comes across from rxe0"});
     } else if (measures_->rank == 0) {
@@ -237,7 +238,7 @@ class FakeRunner {
   }
 
   int fd_;
-  bool is_unreachable_;
+  std::string mood_;
   std::optional<MeasureCommand> measures_;
   FrameDecoder decoder_;
   std::list<Job> jobs_;
@@ -251,6 +252,5 @@ class FakeRunner {
 int main(int argc, char** argv) {
   const std::string last_but_one = argc >= 3 ? argv[argc - 2] : "";
   if (last_but_one != "--fd") return 2;
-  const bool is_unreachable = std::string(argv[1]) == "unreachable";
-  return cohort::runner::FakeRunner(std::atoi(argv[argc - 1]), is_unreachable).run();
+  return cohort::runner::FakeRunner(std::atoi(argv[argc - 1]), argv[1]).run();
 }
