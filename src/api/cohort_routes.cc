@@ -108,6 +108,13 @@ Json rdma_json(const cluster::RdmaDocument& rdma) {
               {"problem", rdma.problem.empty() ? Json(nullptr) : Json(rdma.problem)}};
 }
 
+Json memory_json(const cluster::MemorySpeed& memory) {
+  if (memory.measured_unix_ms == 0) return nullptr;
+  return Json{{"read_gb_per_s", rate_or_null(memory.read_gb_per_s)},
+              {"together_gb_per_s", rate_or_null(memory.together_gb_per_s)},
+              {"measured_unix_ms", memory.measured_unix_ms}};
+}
+
 Json device_json(const node::DeviceStatus& device) {
   const cluster::DeviceDocument& facts = device.facts;
   Json out{
@@ -119,6 +126,7 @@ Json device_json(const node::DeviceStatus& device) {
       {"memory_total_bytes", facts.memory_total_bytes},
       {"memory_available_bytes", facts.memory_available_bytes},
       {"read_gb_per_s", rate_or_null(facts.read_gb_per_s)},
+      {"memory_now", memory_json(facts.memory)},
       {"matmul_gops", rate_or_null(facts.matmul_gops)},
       {"backends", facts.backends},
       {"missing_backends", Json::array()},

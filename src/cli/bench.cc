@@ -10,6 +10,7 @@
 #include "backend/cpu/machine_limits.h"
 #include "base/bytes.h"
 #include "cli/commands.h"
+#include "cli/median.h"
 #include "cli/model_cost.h"
 #include "cli/model_store.h"
 #include "cli/synthetic_model.h"
@@ -25,13 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kChunkRows = 512;
 constexpr int32_t kStageRows = 256;  // of all stages together: smaller chunks fill them sooner
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 double seconds_since(Clock::time_point started) {
   return std::chrono::duration<double>(Clock::now() - started).count();

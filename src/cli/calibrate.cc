@@ -1,4 +1,7 @@
-// `cohort calibrate`: run as a child by the daemon, which never touches a kernel itself.
+// `cohort calibrate` and `cohort read-memory`: run as children by the daemon, which never touches a kernel itself.
+#include <chrono>
+#include <vector>
+
 #include "backend/choose.h"
 #include "backend/cpu/cores.h"
 #include "backend/cpu/cpu_backend.h"
@@ -11,6 +14,8 @@
 
 namespace cohort::cli {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 Result<cluster::StepSpeed> step_speed(const backend::Choice& choice,
                                       const backend::MachineLimits& limits) {
@@ -26,6 +31,7 @@ Result<cluster::StepSpeed> step_speed(const backend::Choice& choice,
         {format.format, format.weights_bytes_per_s / 1e9, format.operations_per_s / 1e9});
   }
   return cluster::StepSpeed{.formats = std::move(formats),
+                            .read_gb_per_s = step.read_bytes_per_s / 1e9,
                             .core_read_gb_per_s = limits.read_bytes_per_s_one_core / 1e9,
                             .machine_read_gb_per_s = all_read / 1e9,
                             .kv_gb_per_s = step.kv_bytes_per_s / 1e9,
@@ -78,6 +84,26 @@ int calibrate(int32_t threads, const std::string& backend) {
                   {"step", to_json(*step)},
                   {"instruction_set", backend::cpu_kernel_names().back()}};
   fmt::print("{}\n", dump_json(json));
+  return kExitFine;
+}
+
+int read_memory(int32_t threads, const std::string& backend,
+                const std::vector<int64_t>& windows_ms) {
+  const auto resolved = backend::resolve_backend(backend);
+  if (!resolved) return report(resolved.error());
+  if (*resolved != "cpu") return report({Code::kUnsupported, "only of CPUs"});
+  auto reader = backend::MemoryReader::create(threads > 0 ? threads : backend::usable_cores());
+  if (!reader) return report(reader.error());
+  Json gb_per_s = Json::array();
+  for (size_t i = 0; i + 1 < windows_ms.size(); i += 2) {
+    const auto moment = [&](size_t index) {
+      return Clock::time_point(std::chrono::milliseconds(windows_ms[index]));
+    };
+    const auto rate = reader->bytes_per_s({moment(i), moment(i + 1)});
+    if (!rate) return report(rate.error());
+    gb_per_s.push_back(*rate / 1e9);
+  }
+  fmt::print("{}\n", dump_json(Json{{"read_gb_per_s", gb_per_s}}));
   return kExitFine;
 }
 

@@ -128,6 +128,9 @@ int bench(const Common& common, const StoreOptions& store, const BenchOptions& o
 
 // For the daemon: what this machine does at best on that backend, as JSON. threads 0: one a core.
 int calibrate(int32_t threads, const std::string& backend);
+// Windows: begins and ends, in milliseconds of the machine's monotonic clock.
+int read_memory(int32_t threads, const std::string& backend,
+                const std::vector<int64_t>& windows_ms);
 
 struct TokenizeOptions {
   std::string model;

@@ -38,6 +38,7 @@ struct Options {
   bool once = false;
   int32_t calibrate_threads = 0;
   std::string calibrate_backend = "auto";
+  std::vector<int64_t> read_windows_ms;
   std::string secret_action = "show";
   std::string secret_value;
   std::filesystem::path path;
@@ -363,6 +364,13 @@ void add_serve(CLI::App& app, Options& o) {
   calibrate_command.add_option("--threads", o.calibrate_threads);
   calibrate_command.add_option("--backend", o.calibrate_backend);
   calibrate_command.group("");
+  CLI::App& read_command = add_command(app, "read-memory", "", o, [&o] {
+    return read_memory(o.calibrate_threads, o.calibrate_backend, o.read_windows_ms);
+  });
+  read_command.add_option("--threads", o.calibrate_threads);
+  read_command.add_option("--backend", o.calibrate_backend);
+  read_command.add_option("--windows", o.read_windows_ms)->delimiter(',');
+  read_command.group("");
 }
 
 int main_with(int argc, char** argv) {

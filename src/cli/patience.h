@@ -17,13 +17,14 @@ struct Patience {
 };
 
 // The median: what `work` takes, rather than what it takes when all goes well. The first tries only warm up, unless they
-// take all the time there is. `Clock` is one of std::chrono's, or a test's.
-template <class Clock = std::chrono::steady_clock, class Work>
-Result<double> median_seconds(const Patience& patience, Work work) {
+// take all the time there is. `between` comes before each, untimed. `Clock` is one of std::chrono's, or a test's.
+template <class Clock = std::chrono::steady_clock, class Work, class Between = decltype([] {})>
+Result<double> median_seconds(const Patience& patience, Work work, Between between = {}) {
   using Seconds = std::chrono::duration<double>;
   std::vector<double> times;
   const auto began = Clock::now();
   for (int i = -patience.tries / 8; i < patience.tries; ++i) {
+    between();
     const auto started = Clock::now();
     COHORT_TRY_VOID(work());
     const auto ended = Clock::now();

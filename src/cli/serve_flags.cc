@@ -101,6 +101,10 @@ Result<api::ServeOptions> options_of(const ServeFlags& flags, const StoreOptions
     options.node.measure_speed = [threads = flags.threads, backend = flags.backend] {
       return device_speed(threads, backend);
     };
+    options.node.measure_memory = [threads = flags.threads, backend = flags.backend](
+                                      const std::vector<node::MeasuringWindow>& windows) {
+      return memory_speed(threads, backend, windows);
+    };
   }
   options.node.examine_rdma = examine_rdma;
   options.node.load.threads = flags.threads;

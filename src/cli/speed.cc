@@ -44,6 +44,16 @@ struct Record {
   }
 };
 
+// What `cohort read-memory` prints.
+struct MemoryReading {
+  std::vector<double> read_gb_per_s;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("read_gb_per_s", read_gb_per_s);
+  }
+};
+
 struct Wanted {
   int32_t threads = 0;
   std::string backend;
@@ -101,6 +111,12 @@ Result<Record> measure_and_keep(const fs::path& path, const std::string& cpu,
   return record;
 }
 
+// Beside the rates of kernels; only CPUs tell.
+bool knows_memory(const Record& record) {
+  const bool is_cpu = record.backends.empty() || record.backends.front() == "cpu";
+  return !is_cpu || record.step.read_gb_per_s > 0;
+}
+
 Result<Record> kept_or_measured(const std::string& cpu, const Wanted& wanted) {
   const fs::path folder = cache_folder();
   if (folder.empty()) return measure_and_keep({}, cpu, wanted);
@@ -111,7 +127,7 @@ Result<Record> kept_or_measured(const std::string& cpu, const Wanted& wanted) {
   const Result<Record> kept = read_record(path);
   const bool still_holds = kept && kept->cpu == cpu && kept->version == COHORT_VERSION &&
                            kept->threads == wanted.threads && !kept->step.formats.empty() &&
-                           kept->step.shm_round_trip_us > 0;
+                           kept->step.shm_round_trip_us > 0 && knows_memory(*kept);
   return still_holds ? kept : measure_and_keep(path, cpu, wanted);
 }
 
@@ -122,6 +138,29 @@ node::DeviceSpeed device_speed(int32_t threads, const std::string& backend) {
   if (record) return to_speed(*record);
   log::warn("the speed of this device could not be measured: {}", record.error().message);
   return {};
+}
+
+Result<std::vector<double>> memory_speed(int32_t threads, const std::string& backend,
+                                         const std::vector<node::MeasuringWindow>& windows) {
+  constexpr size_t kMaxOutputBytes = 4096;
+  constexpr std::chrono::seconds kPatience{1};  // beyond the last window
+  std::string moments;
+  for (const node::MeasuringWindow& window : windows) {
+    for (const net::TimePoint moment : {window.begin, window.end}) {
+      const auto since_boot = moment.time_since_epoch();
+      const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(since_boot).count();
+      moments += fmt::format("{}{}", moments.empty() ? "" : ",", ms);
+    }
+  }
+  COHORT_TRY(const std::string text,
+             net::output_of({net::self_executable(), "read-memory", "--threads",
+                             std::to_string(threads), "--backend", backend, "--windows", moments},
+                            kMaxOutputBytes, windows.back().end + kPatience));
+  COHORT_TRY(MemoryReading reading, read_json<MemoryReading>(text));
+  if (reading.read_gb_per_s.size() != windows.size())
+    return fail(Code::kUnavailable, "{} readings of {}", reading.read_gb_per_s.size(),
+                windows.size());
+  return std::move(reading.read_gb_per_s);
 }
 
 }  // namespace cohort::cli

@@ -8,7 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "backend/cpu/machine_limits.h"
 #include "base/bytes.h"
+#include "cli/median.h"
 #include "cli/patience.h"
 #include "cli/synthetic_model.h"
 #include "formats/checkpoint.h"
@@ -44,7 +46,7 @@ struct MeasuredFormat {
 };
 constexpr MeasuredFormat kMeasuredFormats[] = {
     {"q4", 3, 4}, {"q8", 2, 8}, {"bf16", 1, 16}, {"mxfp4", 3, 4, true}};
-constexpr int kFormatSteps = 16, kPrefillSteps = 3;
+constexpr int kFormatSteps = 24, kPrefillSteps = 3;
 constexpr int32_t kPrefillRows = 128;
 
 constexpr ModelShape kLongSighted{.layers = 16,
@@ -56,6 +58,29 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
 constexpr std::chrono::seconds kMostFilling{2};          // a slow device looks back on fewer
+
+// What memory gives in the midst of other measurements.
+class MemoryWatch {
+ public:
+  explicit MemoryWatch(const backend::Choice& choice) {
+    if (choice.name != "cpu") return;
+    if (auto reader = backend::MemoryReader::create(choice.threads))
+      reader_.emplace(*std::move(reader));
+  }
+
+  void look() {
+    if (reader_) looks_.push_back(reader_->bytes_per_s());
+  }
+  size_t looks() const { return looks_.size(); }
+  // The median of what was seen from look number `first` on; 0: nothing.
+  double bytes_per_s(size_t first = 0) const {
+    return median({looks_.begin() + static_cast<ptrdiff_t>(first), looks_.end()});
+  }
+
+ private:
+  std::optional<backend::MemoryReader> reader_;
+  std::vector<double> looks_;
+};
 
 double operations_per_token(const ModelShape& shape) {
   const double heads = shape.head_dim * (2.0 * shape.heads + 2.0 * shape.kv_heads);
@@ -94,6 +119,11 @@ class Decoding {
     return median_seconds({.tries = steps}, [this, rows] { return step(rows); });
   }
   Result<double> token_seconds() { return step_seconds(1, kSteps); }
+  // With a look at memory before each.
+  Result<double> token_seconds(int steps, MemoryWatch& watch) {
+    return median_seconds(
+        {.tries = steps}, [this] { return step(1); }, [&watch] { watch.look(); });
+  }
 
   uint64_t weight_bytes() const { return backend_->info().weight_bytes; }
   uint64_t kv_bytes_per_token() const {
@@ -124,7 +154,18 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-Result<double> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline) {
+// A rate, and what memory gave while it was measured; 0: not known.
+struct MemoryRate {
+  double bytes_per_s = 0, read_bytes_per_s = 0;
+
+  // As it would have been, had memory given so much.
+  double when(double read) const {
+    return read > 0 && read_bytes_per_s > 0 ? bytes_per_s * read / read_bytes_per_s : bytes_per_s;
+  }
+};
+
+Result<MemoryRate> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline,
+                                   MemoryWatch& watch) {
   COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, choice));
   COHORT_TRY(const double without_s, decoding->token_seconds());
   COHORT_TRY_VOID(deadline.check("attention to past tokens"));
@@ -133,9 +174,11 @@ Result<double> measure_kv_rate(const backend::Choice& choice, const Deadline<>& 
   for (; past < kPastTokens && !filling.over(); past += kPastChunk) {
     COHORT_TRY_VOID(decoding->step(kPastChunk));
   }
-  COHORT_TRY(const double with_s, decoding->token_seconds());
+  const size_t first_look = watch.looks();
+  COHORT_TRY(const double with_s, decoding->token_seconds(kSteps, watch));
   const double bytes = static_cast<double>(decoding->kv_bytes_per_token()) * past;
-  return with_s > without_s ? bytes / (with_s - without_s) : 0;
+  return MemoryRate{with_s > without_s ? bytes / (with_s - without_s) : 0,
+                    watch.bytes_per_s(first_look)};
 }
 
 Result<double> time_bare_message(size_t size) {
@@ -175,19 +218,26 @@ int32_t affordable_rows(double token_s) {
   return static_cast<int32_t>(std::clamp(rows, 2.0, double{kPrefillRows}));
 }
 
-Result<FormatCosts> measure_format(const MeasuredFormat& format, const StepCosts& costs,
-                                   const backend::Choice& choice) {
+struct FormatRates {
+  MemoryRate weights;
+  double operations_per_s = 0;
+};
+
+Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts& costs,
+                                   const backend::Choice& choice, MemoryWatch& watch) {
   ModelShape shape = kThick;
   shape.layers = format.layers;
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
-  COHORT_TRY(const double token_s, decoding->step_seconds(1, kFormatSteps));
+  const size_t first_look = watch.looks();
+  COHORT_TRY(const double token_s, decoding->token_seconds(kFormatSteps, watch));
+  const double read = watch.bytes_per_s(first_look);
   const int32_t rows = affordable_rows(token_s);
   COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
   const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
   const double reading_s = std::max(token_s - fixed_s, token_s / 2);
-  return FormatCosts{format.name, static_cast<double>(decoding->weight_bytes()) / reading_s,
+  return FormatRates{{static_cast<double>(decoding->weight_bytes()) / reading_s, read},
                      operations_per_token(shape) * rows / std::max(rows_s - fixed_s, rows_s / 2)};
 }
 
@@ -203,11 +253,20 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   StepCosts costs;
   costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
+  MemoryWatch watch(choice);
+  std::vector<FormatRates> formats;
   for (const MeasuredFormat& format : kMeasuredFormats) {
     COHORT_TRY_VOID(deadline.check(format.name));
-    COHORT_TRY(costs.formats.emplace_back(), measure_format(format, costs, choice));
+    COHORT_TRY(formats.emplace_back(), measure_format(format, costs, choice, watch));
   }
-  COHORT_TRY(costs.kv_bytes_per_s, measure_kv_rate(choice, deadline));
+  COHORT_TRY(const MemoryRate kv, measure_kv_rate(choice, deadline, watch));
+  costs.read_bytes_per_s = watch.bytes_per_s();
+  costs.kv_bytes_per_s = kv.when(costs.read_bytes_per_s);
+  for (size_t i = 0; i < formats.size(); ++i) {
+    costs.formats.push_back({kMeasuredFormats[i].name,
+                             formats[i].weights.when(costs.read_bytes_per_s),
+                             formats[i].operations_per_s});
+  }
   return costs;
 }
 

@@ -10,6 +10,7 @@
 
 namespace cohort::cli {
 
+// Rates of memory are told as if it had always given `read_bytes_per_s`: what it gives changes while this is measured.
 struct FormatCosts {
   std::string format;              // of cluster::kFormats
   double weights_bytes_per_s = 0;  // through the kernels, one token at a time
@@ -17,6 +18,8 @@ struct FormatCosts {
 };
 
 struct StepCosts {
+  double read_bytes_per_s =
+      0;  // to as many threads, pure reading, in the midst of all this; 0: not a CPU
   double kv_bytes_per_s = 0;  // attention's way through the KV cache
   double layer_s = 0;         // of a layer of next to no weights
   double step_s = 0;          // of a step of no layers

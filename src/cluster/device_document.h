@@ -133,6 +133,7 @@ struct FormatSpeed {
 // What a step costs on a device, as measured; zeros: not yet.
 struct StepSpeed {
   std::vector<FormatSpeed> formats;
+  double read_gb_per_s = 0;       // what memory gave a runner's threads then, pure reading
   double core_read_gb_per_s = 0;  // what memory gives one core, and all of the machine
   double machine_read_gb_per_s = 0;
   double kv_gb_per_s = 0;  // attention over the KV cache
@@ -147,6 +148,7 @@ struct StepSpeed {
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("formats", formats);
+    visit("read_gb_per_s", read_gb_per_s);
     visit("core_read_gb_per_s", core_read_gb_per_s);
     visit("machine_read_gb_per_s", machine_read_gb_per_s);
     visit("kv_gb_per_s", kv_gb_per_s);
@@ -157,6 +159,21 @@ struct StepSpeed {
     visit("shm_round_trip_us", shm_round_trip_us);
     visit("shm_round_trip_us_p99", shm_round_trip_us_p99);
     visit("shm_gb_per_s", shm_gb_per_s);
+  }
+};
+
+// What memory gives a runner's threads at present: measured again and again (node/memory_gauge.h), since hosts of virtual
+// machines, other programs and warm chips change it. Zeros: not since the device started.
+struct MemorySpeed {
+  double read_gb_per_s = 0;      // while the other devices of the machine do nothing
+  double together_gb_per_s = 0;  // while all devices of the machine read at once
+  int64_t measured_unix_ms = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("read_gb_per_s", read_gb_per_s);
+    visit("together_gb_per_s", together_gb_per_s);
+    visit("measured_unix_ms", measured_unix_ms);
   }
 };
 
@@ -233,6 +250,7 @@ struct DeviceDocument {
   double read_gb_per_s = 0;  // measured with all threads a runner would use; 0: not yet
   double matmul_gops = 0;    // of prefill's instruction
   StepSpeed step;
+  MemorySpeed memory;
   double temperature_c = 0;  // 0: the OS does not tell
   int32_t battery_percent = -1;
   std::vector<std::string> backends;
@@ -267,6 +285,7 @@ struct DeviceDocument {
     visit("read_gb_per_s", read_gb_per_s);
     visit("matmul_gops", matmul_gops);
     visit("step", step);
+    visit("memory", memory);
     visit("temperature_c", temperature_c);
     visit("battery_percent", battery_percent);
     visit("backends", backends);

@@ -181,9 +181,16 @@ struct WeightRates {
   double operations_per_s = 0;  // many rows at once
 };
 
+// Of the rates that the device measured when it started: kernels go as fast as memory lets them.
+double memory_mood(const DeviceDocument& device) {
+  const bool is_known = device.memory.read_gb_per_s > 0 && device.step.read_gb_per_s > 0;
+  return is_known ? device.memory.read_gb_per_s / device.step.read_gb_per_s : 1;
+}
+
 // The slowest of what is wanted decides little where it is a small share: times add up, not rates.
 WeightRates weight_rates(const DeviceDocument& device, const ModelCost* model) {
-  const WeightRates plain = {or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS),
+  const double mood = memory_mood(device);
+  const WeightRates plain = {or_assumed(device.read_gb_per_s, mood * 1e9, kAssumedReadBytesPerS),
                              or_assumed(device.matmul_gops, 1e9, kAssumedOperationsPerS)};
   if (model == nullptr || model->formats.empty()) return plain;
   double byte_s = 0, operation_s = 0;
@@ -193,7 +200,7 @@ WeightRates weight_rates(const DeviceDocument& device, const ModelCost* model) {
       return speed.format == share.format && speed.gb_per_s > 0 && speed.prefill_gops > 0;
     });
     const bool measured = known != formats.end();
-    byte_s += share.bytes / (measured ? known->gb_per_s * 1e9 : plain.bytes_per_s);
+    byte_s += share.bytes / (measured ? known->gb_per_s * mood * 1e9 : plain.bytes_per_s);
     operation_s +=
         share.operations / (measured ? known->prefill_gops * 1e9 : plain.operations_per_s);
   }
@@ -202,30 +209,48 @@ WeightRates weight_rates(const DeviceDocument& device, const ModelCost* model) {
 }
 
 DeviceFacts device_facts(const DeviceDocument& device, const WeightRates& rates) {
-  DeviceFacts facts = {.id = device.id,
-                       .name = device.name,
-                       .read_bytes_per_s = rates.bytes_per_s,
-                       .kv_bytes_per_s = or_assumed(device.step.kv_gb_per_s, 1e9, 0),
-                       .operations_per_s = rates.operations_per_s,
-                       .layer_s = device.step.layer_us * 1e-6,
-                       .step_s = device.step.step_us * 1e-6,
-                       .message_s = device.step.message_us * 1e-6,
-                       .message_byte_s = device.step.message_us_per_kib * 1e-6 / 1024};
-  // Kernels that do not keep up with one core's memory do not keep up with the machine's either.
-  const double plain = or_assumed(device.read_gb_per_s, 1e9, kAssumedReadBytesPerS);
-  facts.machine_bytes_per_s =
-      device.step.machine_read_gb_per_s * 1e9 * std::min(1.0, rates.bytes_per_s / plain);
-  return facts;
+  return {.id = device.id,
+          .name = device.name,
+          .read_bytes_per_s = rates.bytes_per_s,
+          .kv_bytes_per_s = or_assumed(device.step.kv_gb_per_s, memory_mood(device) * 1e9, 0),
+          .operations_per_s = rates.operations_per_s,
+          .layer_s = device.step.layer_us * 1e-6,
+          .step_s = device.step.step_us * 1e-6,
+          .message_s = device.step.message_us * 1e-6,
+          .message_byte_s = device.step.message_us_per_kib * 1e-6 / 1024};
 }
 
-// Devices of one kernel share its memory's bandwidth.
-void number_machines(const std::vector<const DeviceDocument*>& documents, Topology& topology) {
-  std::map<std::string, int32_t> numbers;
+// What memory gives all devices of a machine together: as they have just measured, all at once, or else as calibrated.
+double shared_gb_per_s(const std::vector<const DeviceDocument*>& mates) {
+  constexpr int64_t kSameTimeMs = 2000;
+  const auto [first, last] =
+      std::minmax_element(mates.begin(), mates.end(), [](const auto* a, const auto* b) {
+        return a->memory.measured_unix_ms < b->memory.measured_unix_ms;
+      });
+  const int64_t began_ms = (*first)->memory.measured_unix_ms;
+  if (began_ms == 0 || (*last)->memory.measured_unix_ms - began_ms > kSameTimeMs)
+    return mates.front()->step.machine_read_gb_per_s;
+  double sum = 0;
+  for (const DeviceDocument* mate : mates) sum += mate->memory.together_gb_per_s;
+  return sum;
+}
+
+// Devices of one kernel share its memory's bandwidth. Kernels that do not keep up with what memory gives one device do not
+// keep up with what it gives all of them either.
+void share_machines(const std::vector<const DeviceDocument*>& documents, Topology& topology) {
+  std::map<std::string, std::vector<const DeviceDocument*>> machines;
+  for (const DeviceDocument* document : documents) machines[document->machine].push_back(document);
+  machines.erase("");
   for (size_t i = 0; i < documents.size(); ++i) {
-    const std::string& machine = documents[i]->machine;
-    if (machine.empty()) continue;
-    const auto number = static_cast<int32_t>(numbers.size());
-    topology.devices[i].machine = numbers.try_emplace(machine, number).first->second;
+    const DeviceDocument& document = *documents[i];
+    const auto machine = machines.find(document.machine);
+    if (machine == machines.end()) continue;
+    DeviceFacts& facts = topology.devices[i];
+    const double plain =
+        or_assumed(document.read_gb_per_s, memory_mood(document) * 1e9, kAssumedReadBytesPerS);
+    facts.machine = static_cast<int32_t>(std::distance(machines.begin(), machine));
+    facts.machine_bytes_per_s =
+        shared_gb_per_s(machine->second) * 1e9 * std::min(1.0, facts.read_bytes_per_s / plain);
   }
 }
 
@@ -305,7 +330,7 @@ Topology topology_of(const Devices& devices, const PlanDocument& plan, const Top
     topology.devices.push_back(device_facts(*device, weight_rates(*device, wish.model)));
     topology.devices.back().memory_available_bytes = free_bytes(*device, plan, wish.moving);
   }
-  number_machines(usable, topology);
+  share_machines(usable, topology);
   for (const DeviceDocument* from : usable) {
     for (const DeviceDocument* to : usable)
       topology.links.push_back(link_facts(*from, *to, is_full_mesh(devices), wish));

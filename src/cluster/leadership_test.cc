@@ -88,6 +88,36 @@ TEST(Leadership, DevicesOfOneMachineShareItsMemory) {
   EXPECT_GT(weights_s(0, 1), 1.5 * weights_s(0, 2)) << "24 GB/s for both instead of 20 for each";
 }
 
+TEST(Leadership, WeightsArePricedByWhatMemoryGivesNow) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  for (auto& [id, device] : devices) {
+    device.step = {.formats = {{"q4", 20, 200}}, .read_gb_per_s = 24, .kv_gb_per_s = 10};
+    device.memory = {.read_gb_per_s = 12, .together_gb_per_s = 12, .measured_unix_ms = 1};
+  }
+  ModelCost model = model_of(kGiB);
+  model.formats = {{"q4", 1, 1}};
+  const DeviceFacts facts = topology_of(devices, {}, {.model = &model}).devices[0];
+  EXPECT_DOUBLE_EQ(facts.read_bytes_per_s, 10e9);
+  EXPECT_DOUBLE_EQ(facts.kv_bytes_per_s, 5e9);
+  EXPECT_DOUBLE_EQ(facts.operations_per_s, 200e9);
+}
+
+TEST(Leadership, WhatDevicesOfOneMachineReadAtOnceReplacesWhatWasCalibrated) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  int64_t now_ms = 1'000'000;
+  for (auto& [id, device] : devices) {
+    device.machine = "one";
+    device.step.machine_read_gb_per_s = 40;
+    device.memory = {.together_gb_per_s = 12, .measured_unix_ms = now_ms++};
+  }
+  const auto shared = [&] { return topology_of(devices, {}).devices[0].machine_bytes_per_s; };
+  EXPECT_DOUBLE_EQ(shared(), 24e9);
+  devices.begin()->second.memory.measured_unix_ms += 60'000;
+  EXPECT_DOUBLE_EQ(shared(), 40e9) << "not measured at once";
+  devices.begin()->second.memory = {};
+  EXPECT_DOUBLE_EQ(shared(), 40e9) << "not measured by all";
+}
+
 TEST(Leadership, AmongManyDevicesAMissingLinkBreaksNoInstance) {
   Devices devices = devices_of(static_cast<int>(kFullMeshUpTo) + 2, 4 * kGiB);
   for (auto& [id, device] : devices) device.links.clear();  // none happens to be open just now

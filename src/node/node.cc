@@ -57,6 +57,12 @@ Result<void> Node::join_cluster() {
   };
   events.busy = [this] { return computes() || (link_prober_ && link_prober_->is_measuring()); };
   COHORT_TRY(cluster_, Cluster::create(executor_, std::move(options), std::move(events)));
+  if (options_.measure_memory) {
+    MemoryGauge::Outward outward{.measure = options_.measure_memory};
+    outward.busy = [this] { return computes() || (link_prober_ && link_prober_->is_measuring()); };
+    outward.changed = [this] { cluster_->publish(); };
+    gauge_ = std::make_unique<MemoryGauge>(executor_, *cluster_, pool_, std::move(outward));
+  }
   if (cluster_->mesh() != nullptr) {
     ShardHostOptions host{.runner_command = options_.runner_command,
                           .takes_shards = options_.place};
@@ -86,6 +92,11 @@ net::Task<void> Node::measure_speed() {
   speed_ = co_await pool_.run(std::move(measure));
   measuring_speed_ = false;
   if (!closing_) cluster_->publish();
+}
+
+// As it is now, for a plan that is about to be made.
+net::Task<void> Node::measure_memory() {
+  if (gauge_ != nullptr && !draining_) co_await gauge_->refresh();
 }
 
 // Cables are plugged and addresses given while the device runs.
@@ -138,6 +149,7 @@ net::Task<void> Node::close() {
     car.generation->fail(leaving());
   }
   co_await background_.close();
+  if (gauge_) co_await gauge_->close();
   for (RemoteGeneration& remote : remotes_) remote.abandon(leaving());
   remotes_.clear();
   co_await tasks_.join();

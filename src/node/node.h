@@ -23,6 +23,7 @@
 #include "node/generation.h"
 #include "node/instance.h"
 #include "node/link_prober.h"
+#include "node/memory_gauge.h"
 #include "node/model_catalog.h"
 #include "node/parking.h"
 #include "node/placement.h"
@@ -43,6 +44,8 @@ struct NodeOptions {
   std::optional<mesh::MeshOptions>
       mesh;  // none: this device stays alone. Its identity and name are filled in
   std::function<DeviceSpeed()> measure_speed;  // called once, on another thread; none: unknown
+  // What memory gives in each window, GB/s; called before plans, on another thread; none: it stays as measure_speed() says.
+  std::function<Result<std::vector<double>>(const std::vector<MeasuringWindow>&)> measure_memory;
   std::function<cluster::RdmaDocument()> examine_rdma;  // called now and then, on another thread
   std::chrono::milliseconds heal_timeout{
       120'000};  // a stream waits so long for its instance to come back
@@ -164,6 +167,7 @@ class Node {
   void park(Generation& generation, const std::string& instance, Error why, bool is_coming = false);
   net::Task<void> watch_parking();
   net::Task<void> measure_speed();
+  net::Task<void> measure_memory();
   net::Task<void> watch_rdma();
   void retry_parked();
   const cluster::InstancePlan* find(const std::string& model);
@@ -211,6 +215,7 @@ class Node {
   bool draining_ = false, closing_ = false;
   std::stop_source stop_resolving_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<MemoryGauge> gauge_;       // where memory can be measured
   std::unique_ptr<ShardHost> shard_host_;    // with a mesh
   std::unique_ptr<LinkProber> link_prober_;  // the same
   std::list<Instance> instances_;            // those this device drives

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "node/node.h"
 #include "node/testing/fake_catalog.h"
 #include "node/testing/loop_test.h"
@@ -34,6 +37,15 @@ class NodeClusterTest : public testing::LoopTest {
       options.restart.first_delay = milliseconds(1);
       mesh::MeshOptions mesh{.host = "127.0.0.1", .port = 0, .peers = peers, .beacons = false};
       options.mesh = std::move(mesh);
+      options.measure_speed = [] {
+        return DeviceSpeed{.read_gb_per_s = 20, .step = {.read_gb_per_s = 20}, .backends = {"cpu"}};
+      };
+      options.measure_memory = [this](const std::vector<MeasuringWindow>& windows) {
+        ++readings_;
+        std::vector<double> gb_per_s(windows.size(), 15);
+        gb_per_s.front() = 10;
+        return Result<std::vector<double>>(std::move(gb_per_s));
+      };
       options.examine_rdma = [name = options.name, state = port_state_] {
         return rdma_of(name, state);
       };
@@ -103,6 +115,12 @@ class NodeClusterTest : public testing::LoopTest {
     return *nodes_[0];
   }
 
+  bool all_calibrated() const {
+    const cluster::Devices& devices = nodes_[0]->cluster().devices();
+    return std::all_of(devices.begin(), devices.end(),
+                       [](const auto& device) { return device.second.step.read_gb_per_s > 0; });
+  }
+
   // What one device says of its link with another; nothing when there is none.
   const cluster::LinkDocument* link(size_t of, size_t from, size_t to) const {
     const auto& devices = nodes_[of]->cluster().devices();
@@ -113,6 +131,7 @@ class NodeClusterTest : public testing::LoopTest {
   std::vector<std::string> runner_command_ = {COHORT_FAKE_RUNNER};
   std::string port_state_ = "down";  // of everybody's RDMA port
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::atomic<int> readings_{0};
 };
 
 cluster::InstanceWishes only(std::string device) {
@@ -126,6 +145,27 @@ cluster::InstanceWishes pipeline_of(int devices) {
   wishes.sharding = "pipeline";
   wishes.devices = devices;
   return wishes;
+}
+
+TEST_F(NodeClusterTest, APlanIsMadeWithWhatMemoryGivesAllDevicesNow) {
+  run(2, [](NodeClusterTest& t) -> net::Task<void> {
+    co_await t.eventually([&] { return t.all_calibrated(); });
+    PlaceWish wish{.model = "echo"};
+    const auto planned = co_await t.nodes_[0]->plan(wish);
+    EXPECT_TRUE(planned);
+    EXPECT_EQ(t.readings_, 2);
+    for (const auto& [id, device] : t.nodes_[0]->cluster().devices()) {
+      EXPECT_EQ(device.memory.together_gb_per_s, 10);
+      EXPECT_EQ(device.memory.read_gb_per_s, 15);
+    }
+    const bool is_shared = planned && planned->topology.devices[0].machine_bytes_per_s == 20e9;
+    EXPECT_TRUE(is_shared) << "both read 10 GB/s at once";
+    co_await t.nodes_[1]->plan(wish);
+    EXPECT_LE(t.readings_, 4);
+    const int before = t.readings_;
+    co_await t.nodes_[1]->plan(std::move(wish));
+    EXPECT_EQ(t.readings_, before) << "that was measured a moment ago";
+  }(*this));
 }
 
 TEST_F(NodeClusterTest, EveryDeviceHearsWhatRdmaTheOthersHave) {

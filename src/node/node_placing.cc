@@ -58,6 +58,7 @@ net::Task<Result<std::string>> Node::place_named(PlaceWish wish, bool reuse) {
   if (draining_) co_return tl::unexpected(leaving());
   const cluster::InstancePlan* plan = reuse ? find(location.name) : nullptr;
   if (plan != nullptr) co_return plan->id;
+  if (cluster_->devices().size() > 1) co_await measure_memory();  // else there is no choice
   co_return co_await cluster_->place(std::move(location.name), std::move(location.cost),
                                      std::move(wish.wishes), reuse);
 }
@@ -88,6 +89,7 @@ net::Task<Result<InstanceStatus>> Node::place(PlaceWish wish, bool wait) {
 
 net::Task<Result<PlanAnswer>> Node::plan(PlaceWish wish) {
   COHORT_CO_TRY(const ModelLocation location, co_await look_up(wish.model));
+  co_await measure_memory();
   PlanAnswer answer;
   COHORT_CO_TRY(answer.placements,
                 cluster_->placements(location.cost, wish.wishes, answer.topology));

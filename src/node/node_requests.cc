@@ -183,6 +183,8 @@ void Node::on_stream(std::unique_ptr<mesh::Stream> stream) {
     shard_host_->accept(std::move(stream));
   } else if (stream->purpose() == kProbeStream) {
     link_prober_->accept(std::move(stream));
+  } else if (stream->purpose() == kGaugeStream) {
+    if (gauge_ != nullptr) background_.spawn(gauge_->serve(std::move(stream)));
   } else if (stream->purpose() == kGenerateStream) {
     background_.spawn(serve_generation(
         std::move(stream), [this](const std::string& instance, runner::GenerateRequest request) {

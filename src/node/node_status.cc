@@ -40,6 +40,7 @@ void Node::describe(cluster::DeviceDocument& self) const {
   self.read_gb_per_s = speed_.read_gb_per_s;
   self.matmul_gops = speed_.matmul_gops;
   self.step = speed_.step;
+  if (gauge_ != nullptr) self.memory = gauge_->speed();
   self.temperature_c = temperature_c();
   self.battery_percent = battery_percent();
   self.backends = speed_.backends.empty() ? std::vector<std::string>{"cpu"} : speed_.backends;
@@ -52,7 +53,8 @@ void Node::describe(cluster::DeviceDocument& self) const {
 }
 
 bool Node::computes() const {
-  if (measuring_speed_) return true;  // a path measured meanwhile would look slow
+  if (measuring_speed_ || (gauge_ != nullptr && gauge_->measuring()))
+    return true;  // a path measured meanwhile would look slow
   if (cluster_ == nullptr) return false;
   for (const cluster::InstancePlan& plan : cluster_->plan().instances) {
     if (plan.involves(device_id()) && status_of(plan).shard.requests > 0) return true;

@@ -5,6 +5,10 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <span>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "backend/cpu/memory.h"
 #include "backend/cpu/worker_pool.h"
@@ -15,7 +19,9 @@ namespace cohort::backend {
 namespace {
 
 constexpr uint64_t kMostReadBytes = 256u << 20, kLeastReadBytes = 32u << 20;
+constexpr uint64_t kMostReaderBytes = 128u << 20;  // of a MemoryReader
 constexpr int64_t kReadGrain = 1 << 20;
+constexpr int64_t kGrainsPerPiece = 2;  // of each thread
 constexpr int64_t kMultiplyRounds = 500'000;
 constexpr int kLeastPasses = 2, kMostPasses = 8;
 constexpr double kPassesSeconds = 0.25;  // of each figure, beyond the least passes
@@ -36,26 +42,36 @@ double best_of(const std::function<double()>& pass) {
 }
 
 // Touched, and far larger than a cache if the machine has the memory.
-Result<Pages> make_buffer() {
-  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, kMostReadBytes) /
+Result<Pages> make_buffer(uint64_t most_bytes = kMostReadBytes) {
+  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, most_bytes) /
                         kReadGrain * kReadGrain;
   COHORT_TRY(Pages buffer, Pages::allocate(size));
   std::memset(buffer.data(), 1, size);
   return buffer;
 }
 
-double read_limit(const kernels::ProbeKernels& probe, const Pages& buffer, WorkerPool& pool) {
+// Bytes a second, once through the bytes.
+double read_rate(const kernels::ProbeKernels& probe, std::span<const std::byte> bytes,
+                 WorkerPool& pool) {
   std::atomic<uint64_t> checksum{0};
-  const auto size = static_cast<int64_t>(buffer.size_bytes());
-  const double best = best_of([&] {
-    return static_cast<double>(size) / seconds_of([&] {
-             pool.for_each(size, kReadGrain, [&](int64_t first, int64_t count, int) {
-               checksum += probe.read(buffer.data() + first, static_cast<size_t>(count));
-             });
-           });
+  const double seconds = seconds_of([&] {
+    pool.for_each(static_cast<int64_t>(bytes.size()), kReadGrain,
+                  [&](int64_t first, int64_t count, int) {
+                    checksum += probe.read(bytes.data() + first, static_cast<size_t>(count));
+                  });
   });
   COHORT_CHECK(checksum.load() != 1);  // the reads cannot be left out
-  return best;
+  return static_cast<double>(bytes.size()) / seconds;
+}
+
+double read_limit(const kernels::ProbeKernels& probe, const Pages& buffer, WorkerPool& pool) {
+  return best_of([&] { return read_rate(probe, {buffer.data(), buffer.size_bytes()}, pool); });
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
 double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
@@ -76,6 +92,43 @@ double measure_read_bytes_per_s(int threads) {
   WorkerPool pool(std::max(threads, 1));
   const Result<Pages> buffer = make_buffer();
   return buffer ? read_limit(kernels::best_kernels().probe, *buffer, pool) : 0;
+}
+
+struct MemoryReader::State {
+  State(Pages touched, int threads) : buffer(std::move(touched)), pool(threads) {}
+
+  const Pages buffer;
+  WorkerPool pool;
+  size_t next = 0;
+};
+
+MemoryReader::MemoryReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
+MemoryReader::MemoryReader(MemoryReader&&) noexcept = default;
+MemoryReader::~MemoryReader() = default;
+
+Result<MemoryReader> MemoryReader::create(int threads) {
+  COHORT_TRY(Pages buffer, make_buffer(kMostReaderBytes));
+  return MemoryReader(std::make_unique<State>(std::move(buffer), std::max(threads, 1)));
+}
+
+double MemoryReader::bytes_per_s() {
+  const Pages& buffer = state_->buffer;
+  const auto wanted = static_cast<size_t>(kGrainsPerPiece * kReadGrain * state_->pool.workers());
+  const size_t piece = std::min(wanted, buffer.size_bytes());
+  if (state_->next + piece > buffer.size_bytes()) state_->next = 0;
+  const std::byte* begin = buffer.data() + std::exchange(state_->next, state_->next + piece);
+  return read_rate(kernels::best_kernels().probe, {begin, piece}, state_->pool);
+}
+
+Result<double> MemoryReader::bytes_per_s(const Window& window) {
+  using Clock = std::chrono::steady_clock;
+  if (Clock::now() > window.begin)
+    return fail(Code::kTimeout, "not ready when the measurement was to begin");
+  std::this_thread::sleep_until(window.begin);
+  std::vector<double> rates;
+  do rates.push_back(bytes_per_s());
+  while (Clock::now() < window.end);
+  return median(rates);
 }
 
 MachineLimits measure_machine_limits(int threads, const std::string& kernels) {

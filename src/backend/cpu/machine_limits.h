@@ -2,7 +2,11 @@
 // stands its figures beside, and what the planner will ask of a device.
 #pragma once
 
+#include <chrono>
+#include <memory>
 #include <string>
+
+#include "base/result.h"
 
 namespace cohort::backend {
 
@@ -19,5 +23,26 @@ MachineLimits measure_machine_limits(int threads, const std::string& kernels = "
 
 // Of them, what memory gives to so many threads.
 double measure_read_bytes_per_s(int threads);
+
+// Reads memory piece by piece, to see what it gives at this moment. One thread at a time.
+class MemoryReader {
+ public:
+  static Result<MemoryReader> create(int threads);  // touches a buffer larger than caches
+  MemoryReader(MemoryReader&&) noexcept;
+  ~MemoryReader();
+
+  double bytes_per_s();  // of a piece of some megabytes
+
+  struct Window {
+    std::chrono::steady_clock::time_point begin, end;
+  };
+  // Waits for the window; the median of its pieces. kTimeout: it has begun already.
+  Result<double> bytes_per_s(const Window& window);
+
+ private:
+  struct State;
+  explicit MemoryReader(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace cohort::backend
