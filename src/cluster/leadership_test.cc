@@ -377,6 +377,23 @@ TEST(Leadership, RunnersAreToldOfPairsThatHaveAChoiceWhatWasMeasuredToBeFastest)
   EXPECT_TRUE(pairs()[0].decided) << "or the runners would change over all the same";
 }
 
+TEST(Leadership, SharedMemoryIsTakenAlthoughABusyMachineMeasuredItSlow) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  for (const char* id : {"id-a", "id-b"}) {
+    for (LinkDocument& link : devices.at(id).links) {
+      link.rtt_us_p50 = 40;
+      link.bandwidth_mbit_per_s = 20'000;
+      link.ways.push_back({.transport = "shm", .rtt_us_p50 = 4'000, .bandwidth_mbit_per_s = 400});
+    }
+  }
+  for (const char* wish : {"auto", "shm"}) {
+    const LinkFacts facts = topology_of(devices, {}, {.transport = wish}).link(0, 1);
+    EXPECT_EQ(kTransports[facts.transport], "shm");
+    EXPECT_NEAR(facts.round_trip_s, 40e-6, 1e-9) << "as TCP between the same cores";
+    EXPECT_NEAR(facts.bytes_per_s, 2.5e9, 1);
+  }
+}
+
 TEST(Leadership, AWayThatWasNotMeasuredIsNone) {
   Devices devices = devices_of(2, 4 * kGiB);
   for (LinkDocument& link : devices.at("id-a").links) link.ways.push_back({.transport = "verbs"});
