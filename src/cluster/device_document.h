@@ -266,6 +266,7 @@ struct DeviceDocument {
   int64_t clock_unix_ms = 0;               // what its clock said when it wrote this
   std::vector<LinkDocument> links;
   std::vector<ShardDocument> shards;
+  Version heard_plan;     // when it wrote this; it writes soon after one that concerns it
   std::string host_mark;  // whoever reaches the local socket of this name is on the same host
   std::string orphans;    // a plan of ours that a newer leader's replaced: for it to adopt
 
@@ -300,6 +301,7 @@ struct DeviceDocument {
     visit("clock_unix_ms", clock_unix_ms);
     visit("links", links);
     visit("shards", shards);
+    visit("heard_plan", heard_plan);
     visit("host_mark", host_mark);
     visit("orphans", orphans);
   }

@@ -17,6 +17,11 @@ bool InstancePlan::involves(const DeviceId& device) const {
   });
 }
 
+bool PlanDocument::involves(const DeviceId& device) const {
+  return std::any_of(instances.begin(), instances.end(),
+                     [&](const InstancePlan& instance) { return instance.involves(device); });
+}
+
 std::vector<StagePlan> stages_of(const Placement& placement, const Topology& topology) {
   std::vector<StagePlan> stages;
   for (const Stage& stage : placement.stages) {

@@ -148,6 +148,7 @@ struct PlanDocument {
     visit("instances", instances);
   }
 
+  bool involves(const DeviceId& device) const;
   InstancePlan* find(std::string_view id);
   const InstancePlan* find(std::string_view id) const;
 };

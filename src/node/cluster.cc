@@ -50,6 +50,14 @@ struct StopCall {
   }
 };
 
+struct StopReply {
+  cluster::Version plan;  // the first without them
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("plan", plan);
+  }
+};
+
 struct CallReply {
   std::optional<Json> result;
   std::optional<runner::Failure> failure;
@@ -92,6 +100,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(net::Executor executor, Cluster
   outward.changed = [raw = cluster.get()] {
     raw->lead();
     if (raw->shell_->was_superseded() || raw->has_new_mark()) raw->dirty_ = true;
+    if (raw->self_.heard_plan < raw->shell_->concerning_plan()) raw->dirty_ = true;
     raw->introduce_needed();
     raw->events_.changed();
   };
@@ -168,6 +177,7 @@ void Cluster::publish() {
   if (!dispensable_.empty()) next_news_ = net::Clock::now() + kBusyInterval * crowds;
   events_.describe(self_);
   self_.clock_unix_ms = unix_ms();
+  self_.heard_plan = shell_->plan_version();
   fill_links(self_);
   introduce_needed();
   if (const auto orphans = shell_->take_superseded()) self_.orphans = dump_json(to_json(*orphans));
@@ -318,12 +328,13 @@ net::Task<Result<std::string>> Cluster::place(std::string model, cluster::ModelC
   co_return std::move(reply.instance);
 }
 
-net::Task<Result<void>> Cluster::stop(std::vector<std::string> instances) {
+net::Task<Result<cluster::Version>> Cluster::stop(std::vector<std::string> instances) {
   StopCall call;
   call.instances = std::move(instances);
   Json json = to_json(call);
-  COHORT_CO_TRY_VOID(co_await call_leader(std::move(json)));
-  co_return Result<void>{};
+  COHORT_CO_TRY(const Json result, co_await call_leader(std::move(json)));
+  COHORT_CO_TRY(StopReply reply, from_json<StopReply>(result));
+  co_return std::move(reply.plan);
 }
 
 Result<Json> Cluster::answer_call(const Json& call) {
@@ -337,7 +348,7 @@ Result<Json> Cluster::answer_call(const Json& call) {
   }
   if (method == "stop") {
     stop_here(known.instances);
-    return Json::object();
+    return to_json(StopReply{shell_->plan_version()});
   }
   return fail(Code::kUnsupported, "the leader knows no call '{}'; it may be an older version",
               method);

@@ -64,7 +64,8 @@ class Cluster {
   // place() gives the instance's id; with `reuse` one of the model that is there already will do.
   net::Task<Result<std::string>> place(std::string model, cluster::ModelCost cost,
                                        cluster::InstanceWishes wishes, bool reuse);
-  net::Task<Result<void>> stop(std::vector<std::string> instances);
+  // Gives the first plan without them; one without a term where the leader's version does not tell.
+  net::Task<Result<cluster::Version>> stop(std::vector<std::string> instances);
 
   Result<std::vector<cluster::Placement>> placements(const cluster::ModelCost& cost,
                                                      const cluster::InstanceWishes& wishes,

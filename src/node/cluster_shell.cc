@@ -120,8 +120,9 @@ void ClusterShell::absorb(cluster::Output output) {
 void ClusterShell::refresh() {
   const cluster::Document* plan = core_.documents().find(cluster::kPlanKey);
   if (plan != nullptr && plan->version != plan_version_) {
-    plan_ = parse_body<cluster::PlanDocument>(*plan);
+    const auto before = std::exchange(plan_, parse_body<cluster::PlanDocument>(*plan));
     plan_version_ = plan->version;
+    if (before.involves(self_.id) || plan_.involves(self_.id)) concerning_plan_ = plan_version_;
   }
   std::erase_if(parsed_, [this](const auto& entry) {
     return core_.documents().find(cluster::device_key(entry.first)) == nullptr;

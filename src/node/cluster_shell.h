@@ -56,6 +56,9 @@ class ClusterShell {
   uint64_t term() const { return core_.term(); }
 
   const cluster::PlanDocument& plan() const { return plan_; }
+  const cluster::Version& plan_version() const { return plan_version_; }
+  // The newest plan that gave this device something to run, or took it away.
+  const cluster::Version& concerning_plan() const { return concerning_plan_; }
   // Live devices (alive or suspect, ourselves among them) by id, those whose document has come.
   const cluster::Devices& devices() const { return devices_; }
   // All that are shown, the dead of the last seconds too.
@@ -81,7 +84,7 @@ class ClusterShell {
   cluster::Input input_;
   bool left_ = false;
   cluster::PlanDocument plan_;
-  cluster::Version plan_version_;
+  cluster::Version plan_version_, concerning_plan_;
   cluster::Devices devices_;
   std::map<std::string, std::pair<cluster::Version, cluster::DeviceDocument>, std::less<>> parsed_;
   std::vector<ClusterEvent> events_;

@@ -185,7 +185,8 @@ class Node {
   net::Task<Result<ModelLocation>> look_up(std::string name);
   net::Task<Result<std::string>> place_named(PlaceWish wish, bool reuse);
   std::string true_name(const std::string& name) const;
-  bool any_left(const std::vector<std::string>& instances) const;
+  bool have_heard(const std::set<std::string>& members, const cluster::Version& plan) const;
+  bool have_ended(const std::vector<std::string>& instances) const;
   void remove_instance(const std::string& id);
 
   // What the plan gives this device.

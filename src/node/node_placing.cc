@@ -2,6 +2,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -100,40 +101,55 @@ net::Task<Result<PlanAnswer>> Node::plan(PlaceWish wish) {
 net::Task<Result<std::vector<std::string>>> Node::stop(std::string name) {
   const std::string model = true_name(name);
   std::vector<std::string> ids;
+  std::set<std::string> members;
   for (const cluster::InstancePlan& plan : cluster_->plan().instances) {
-    if (plan.id == name || plan.model == model) ids.push_back(plan.id);
+    if (plan.id != name && plan.model != model) continue;
+    ids.push_back(plan.id);
+    for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) members.insert(rank.member.device);
   }
   if (ids.empty())
     co_return fail(Code::kNotFound, "there is no instance '{}' and none of such a model", name);
-  COHORT_CO_TRY_VOID(co_await cluster_->stop(ids));
+  COHORT_CO_TRY(const cluster::Version plan, co_await cluster_->stop(ids));
   const net::TimePoint deadline = net::Clock::now() + Cluster::kCallTimeout;
-  while (any_left(ids) && net::Clock::now() < deadline) {
+  // Who has not heard of the end may run shards that we have not heard of.
+  while (!(have_heard(members, plan) && have_ended(ids)) && net::Clock::now() < deadline) {
     if (co_await changed_.wait(deadline) == net::Wake::kCancelled) break;
   }
   co_return ids;
 }
 
-bool Node::any_left(const std::vector<std::string>& ids) const {
+// All of the live devices `members` know the plan, or a later one.
+bool Node::have_heard(const std::set<std::string>& members, const cluster::Version& plan) const {
+  return std::all_of(members.begin(), members.end(), [&](const std::string& id) {
+    if (id == device_id()) return cluster_->shell().plan_version() >= plan;
+    const auto device = cluster_->devices().find(id);
+    if (device == cluster_->devices().end()) return true;
+    const cluster::Version& heard = device->second.heard_plan;
+    return heard.term == 0 || heard >= plan;  // versions before this one do not say it
+  });
+}
+
+bool Node::have_ended(const std::vector<std::string>& ids) const {
   const auto is_one = [&](const std::string& id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   };
   for (const Instance& instance : instances_) {
-    if (is_one(instance.options().id)) return true;
+    if (is_one(instance.options().id)) return false;
   }
   for (const auto& [id, device] : cluster_->devices()) {
     if (id == device_id()) continue;
     for (const cluster::ShardDocument& shard : device.shards) {
-      if (is_one(shard.instance)) return true;
+      if (is_one(shard.instance)) return false;
     }
   }
-  return false;
+  return true;
 }
 
 void Node::remove_instance(const std::string& id) {
   if (!ending_.insert(id).second) return;
   background_.spawn([](Node& node, std::string instance) -> net::Task<void> {
     std::vector<std::string> ids{instance};
-    const Result<void> stopped = co_await node.cluster_->stop(std::move(ids));
+    const auto stopped = co_await node.cluster_->stop(std::move(ids));
     if (!stopped)
       log::warn("instance {} could not be ended: {}", instance, stopped.error().message);
     node.ending_.erase(instance);
