@@ -105,7 +105,8 @@ net::Task<Result<std::vector<std::string>>> Node::stop(std::string name) {
   for (const cluster::InstancePlan& plan : cluster_->plan().instances) {
     if (plan.id != name && plan.model != model) continue;
     ids.push_back(plan.id);
-    for (const cluster::RankPlan& rank : cluster::ranks_of(plan)) members.insert(rank.member.device);
+    for (const cluster::RankPlan& rank : cluster::ranks_of(plan))
+      members.insert(rank.member.device);
   }
   if (ids.empty())
     co_return fail(Code::kNotFound, "there is no instance '{}' and none of such a model", name);
