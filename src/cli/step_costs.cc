@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/cpu/machine_limits.h"
+#include "backend/cpu/memory.h"
 #include "base/bytes.h"
 #include "cli/median.h"
 #include "cli/patience.h"
@@ -38,14 +39,16 @@ constexpr ModelShape kThick{.width = 2048,
                             .feed_forward = 8192,
                             .vocabulary = 64};
 
-// A hundred megabytes or so of each: more than caches hold.
+// Two hundred megabytes or more of each where there is memory: a cache of 32 MB keeps a twentieth of a hundred from one step
+// to the next, and a model is larger.
 struct MeasuredFormat {
   const char* name;
   int32_t layers, bits;
   bool mxfp4 = false;
 };
 constexpr MeasuredFormat kMeasuredFormats[] = {
-    {"q4", 3, 4}, {"q8", 2, 8}, {"bf16", 1, 16}, {"mxfp4", 3, 4, true}};
+    {"q4", 6, 4}, {"q8", 4, 8}, {"bf16", 2, 16}, {"mxfp4", 6, 4, true}};
+constexpr uint64_t kAmpleBytes = uint64_t{3} << 30;  // with less available, half the layers
 constexpr int kFormatSteps = 24, kPrefillSteps = 3;
 constexpr int32_t kPrefillRows = 128;
 
@@ -227,6 +230,7 @@ Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts
                                    const backend::Choice& choice, MemoryWatch& watch) {
   ModelShape shape = kThick;
   shape.layers = format.layers;
+  if (backend::available_memory_bytes() < kAmpleBytes) shape.layers = divide_up(shape.layers, 2);
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));

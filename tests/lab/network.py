@@ -3,12 +3,18 @@ own namespaces, and removes them at the end."""
 
 import ctypes
 import os
+import re
 import socket
 import subprocess
 import threading
 
 LIBC = ctypes.CDLL("libc.so.6", use_errno=True)
 CLONE_NEWNET = 0x40000000
+LEAST_BURST_BYTES = 16 << 10  # of a shaper
+TIMER_LATENESS_S = 1e-3
+FRAME_BYTES = 1600
+SLOW_BITS_PER_S = 200e6  # frames of slower cables follow each other so slowly that timers can pace them
+PEAK = 1.25              # of a rate: what a timer's lateness takes from the pace of single frames
 
 
 def run(*command):
@@ -72,6 +78,11 @@ class Namespace:
         return made[0]
 
 
+def bits_per_second(rate):
+    number, unit = re.fullmatch(r"([0-9.]+)([mg])bit", rate).groups()
+    return float(number) * {"m": 1e6, "g": 1e9}[unit]
+
+
 class Network:
     """`count` hosts, numbered from 0, on one switch: 10.88.0.(i+1)/24 and fd88::(i+1)/64."""
 
@@ -111,10 +122,15 @@ class Network:
             self.shape(index, self.rate)
 
     def shape(self, index, rate):
-        """The rate of a host's cable, both ways ("100mbit")."""
+        """The rate of a host's cable, both ways ("100mbit"). What a cable could have carried while nobody sent is lost, but
+        this shaper saves it up: as little as its timer's lateness allows, and a slow one lets it go frame by frame. At a
+        gigabit and more, messages of up to `burst` pass at once after a pause."""
+        bits_per_s = bits_per_second(rate)
+        burst = max(LEAST_BURST_BYTES, int(bits_per_s / 8 * TIMER_LATENESS_S))
+        pace = ("peakrate", f"{bits_per_s * PEAK:.0f}bit", "mtu", str(FRAME_BYTES)) if bits_per_s < SLOW_BITS_PER_S else ()
         for namespace, device in ((self.switch.name, f"p{index}"), (self.hosts[index].name, "eth0")):
             run("ip", "netns", "exec", namespace, "tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", rate,
-                "burst", "128kb", "latency", "50ms")
+                "burst", str(burst), "latency", "50ms", *pace)
 
     def cut(self, index):
         """Nothing gets through any more, and nobody is told: the cable was pulled at the far side of a switch."""

@@ -19,7 +19,6 @@ namespace cohort::backend {
 namespace {
 
 constexpr uint64_t kMostReadBytes = 256u << 20, kLeastReadBytes = 32u << 20;
-constexpr uint64_t kMostReaderBytes = 128u << 20;  // of a MemoryReader
 constexpr int64_t kReadGrain = 1 << 20;
 constexpr int64_t kGrainsPerPiece = 2;  // of each thread
 constexpr int64_t kMultiplyRounds = 500'000;
@@ -42,8 +41,8 @@ double best_of(const std::function<double()>& pass) {
 }
 
 // Touched, and far larger than a cache if the machine has the memory.
-Result<Pages> make_buffer(uint64_t most_bytes = kMostReadBytes) {
-  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, most_bytes) /
+Result<Pages> make_buffer() {
+  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, kMostReadBytes) /
                         kReadGrain * kReadGrain;
   COHORT_TRY(Pages buffer, Pages::allocate(size));
   std::memset(buffer.data(), 1, size);
@@ -107,7 +106,7 @@ MemoryReader::MemoryReader(MemoryReader&&) noexcept = default;
 MemoryReader::~MemoryReader() = default;
 
 Result<MemoryReader> MemoryReader::create(int threads) {
-  COHORT_TRY(Pages buffer, make_buffer(kMostReaderBytes));
+  COHORT_TRY(Pages buffer, make_buffer());
   return MemoryReader(std::make_unique<State>(std::move(buffer), std::max(threads, 1)));
 }
 
