@@ -193,6 +193,7 @@ Json placement_json(const cluster::Placement& placement, const cluster::Topology
       {"predicted_throughput_tokens_per_s", rate_or_null(prediction.throughput_tokens_per_s)},
       {"weights_ms", prediction.weights_s * 1e3},
       {"sync_ms", prediction.sync_s * 1e3},
+      {"logits_ms", prediction.logits_s * 1e3},
       {"hop_ms", prediction.hop_s * 1e3},
       {"reason", placement.reason},
       {"error", text_or_null(placement.error)}};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace cohort::cluster {
 namespace {
@@ -100,6 +101,22 @@ double sync_seconds(const PricedModel& model, const Topology& topology, const St
          all_reduce_seconds(topology, stage.members, bytes);
 }
 
+// What the last stage's first member waits, when its own part of the head is done, for the others' logits. Each of them
+// sends a piece while it computes the next (models/decoder.cc), so the slower of the two hides the other but for a piece.
+double logits_seconds(const PricedModel& model, const Topology& topology, const Stage& last,
+                      const Load& load, double rows, double head_s) {
+  if (last.members.size() < 2 || model.width <= 0) return 0;
+  constexpr double kPieces = 8;
+  const double vocabulary = model.head_operations / (2.0 * model.width);
+  const int driver = last.members.front().device;
+  double sending = 0;  // one after the other into the driver's end of the cable
+  for (const StageMember& member : std::span(last.members).subspan(1)) {
+    const double bytes = rows * vocabulary * member.fraction * load.wire_bytes;
+    sending += message_seconds(topology, member.device, driver, bytes);
+  }
+  return std::max(sending / kPieces, sending - head_s * (1 - 1 / kPieces));
+}
+
 // The residual stream of `rows` tokens from one stage's first member to the next stage's slowest to reach.
 double hop_seconds(const PricedModel& model, const Topology& topology, const Stage& from,
                    const Stage& to, const Load& load, double rows) {
@@ -115,8 +132,8 @@ double hop_seconds(const PricedModel& model, const Topology& topology, const Sta
 
 struct StepTimes {
   std::vector<double> stages;  // compute and syncs of each
-  double weights = 0, syncs = 0, hops = 0, answer = 0;
-  double total() const { return weights + syncs + hops + answer; }
+  double weights = 0, syncs = 0, logits = 0, hops = 0, answer = 0;
+  double total() const { return weights + syncs + logits + hops + answer; }
   double slowest() const { return *std::max_element(stages.begin(), stages.end()); }
 };
 
@@ -143,6 +160,11 @@ StepTimes step_times(const PricedModel& model, const Topology& topology,
     times.weights += compute;
     times.syncs += syncs;
     if (i > 0) times.hops += hop_seconds(model, topology, stages[i - 1], stages[i], load, rows);
+    if (i + 1 < stages.size()) continue;
+    const double head_share = work.touched_bytes > 0 ? model.head_bytes / work.touched_bytes : 0;
+    times.logits = logits_seconds(model, topology, stages[i], load, decode ? rows : 1,
+                                  decode ? compute * head_share : 0);
+    if (decode) times.stages.back() += times.logits;
   }
   times.hops += command_seconds(topology, stages);
   if (decode) times.answer = kAnswerTokenS;
@@ -209,6 +231,7 @@ Prediction predict(const PricedModel& model, const Topology& topology,
   const StepTimes one = step_times(model, topology, stages, load, 1, true);
   prediction.weights_s = one.weights;
   prediction.sync_s = one.syncs;
+  prediction.logits_s = one.logits;
   prediction.hop_s = one.hops;
   prediction.answer_s = one.answer;
   prediction.decode_tokens_per_s = 1 / one.total();

@@ -148,7 +148,8 @@ struct Prediction {
   double decode_tokens_per_s = 0;      // one stream alone
   double throughput_tokens_per_s = 0;  // all streams of Load::concurrency together
   std::vector<uint64_t> memory_bytes;  // by stage, then member
-  double weights_s = 0, sync_s = 0, hop_s = 0, answer_s = 0;  // where a decoded token's time goes
+  // Where a decoded token's time goes.
+  double weights_s = 0, sync_s = 0, logits_s = 0, hop_s = 0, answer_s = 0;
 };
 
 inline constexpr uint64_t kReserveBytes =

@@ -331,10 +331,12 @@ std::string memory_error(const Topology& topology, const Placement& placement) {
 }
 
 std::string time_shares(const Prediction& p) {
-  const double total = p.weights_s + p.sync_s + p.hop_s + p.answer_s;
+  const double total = p.weights_s + p.sync_s + p.logits_s + p.hop_s + p.answer_s;
   std::string text = fmt::format("{:.2f} ms a token: {:.2f} ms reading weights and KV", total * 1e3,
                                  p.weights_s * 1e3);
   if (p.sync_s > 0) text += fmt::format(", {:.2f} ms in all-reduces", p.sync_s * 1e3);
+  if (p.logits_s > 0)
+    text += fmt::format(", {:.2f} ms until all logits are there", p.logits_s * 1e3);
   if (p.hop_s > 0) text += fmt::format(", {:.2f} ms in hops", p.hop_s * 1e3);
   text += fmt::format(", {:.2f} ms to the client", p.answer_s * 1e3);
   return text;

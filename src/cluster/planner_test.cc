@@ -236,6 +236,25 @@ TEST(Cost, WhatAMessageCostsAtItsEndsCountsInEveryAllReduce) {
   EXPECT_NEAR(all_reduce_seconds(same_host, members, 8000), 10e-6 + 8e-6, 1e-12);
 }
 
+TEST(Cost, LogitsOfOtherRanksCostWhatComputingThemDoesNotHide) {
+  auto model = even_model(16, kGiB);
+  model.width = 1000;
+  model.head_operations = 2.0 * model.width * 50'000;
+  model.head_bytes = 100'000'000;
+  for (LayerCost& layer : model.layers) layer.kv_bytes_per_token = 0;
+  const std::vector<DeviceFacts> devices{device("a", 8, 40), device("b", 8, 40)};
+  const std::vector<Stage> halves{{0, 16, {{0, 0.5}, {1, 0.5}}}};
+  const auto waited = [&](double bytes_per_s) {
+    return predict(PricedModel(model), topology_of(devices, 0, bytes_per_s), halves, {}).logits_s;
+  };
+  constexpr double kBytes = 25'000 * sizeof(float), kHeadSeconds = 50e6 / 40e9;
+  EXPECT_NEAR(waited(1e7), kBytes / 1e7 - kHeadSeconds * 7 / 8, 1e-9) << "the cable is slower";
+  EXPECT_NEAR(waited(1e9), kBytes / 1e9 / 8, 1e-9) << "all but the last piece is hidden";
+  EXPECT_EQ(
+      predict(PricedModel(model), topology_of(devices, 0, 1e7), {{0, 16, {{0, 1.0}}}}, {}).logits_s,
+      0);
+}
+
 TEST(Cost, LayersAndTheKvCacheCostWhatTheDeviceMeasured) {
   auto model = even_model(16, kGiB);
   for (LayerCost& layer : model.layers) layer.kv_bytes_per_token = 1000;

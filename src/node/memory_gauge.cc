@@ -17,18 +17,34 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLead{500};  // to start a process and give it memory to read
 constexpr milliseconds kTogether{50}, kAlone{30};
 constexpr milliseconds kGap{10};  // what devices of a machine may differ in when they heard
-constexpr milliseconds kPatience{2000};
+constexpr milliseconds kPatience{4000};
 constexpr milliseconds kDocumentPatience{1000}, kDocumentPoll{10};
 
-// Alone it has nobody to take turns with.
+constexpr int kRounds =
+    3;  // the first window after a pause, or one of a core that was taken away, tells little
+
+// Windows of all devices, then each device's own, and so on in rounds. Alone it has nobody to take turns with.
 std::vector<MeasuringWindow> windows_of(const GaugeTurn& turn, net::TimePoint now) {
-  const net::TimePoint begin = now + kLead, end = begin + kTogether;
-  std::vector<MeasuringWindow> windows{{begin, end}};
-  if (turn.turns > 1) {
-    const net::TimePoint alone = end + kGap + turn.turn * (kAlone + kGap);
+  std::vector<MeasuringWindow> windows;
+  net::TimePoint begin = now + kLead;
+  for (int round = 0; round < kRounds; ++round) {
+    const net::TimePoint end = begin + kTogether;
+    windows.push_back({begin, end});
+    begin = end + kGap;
+    if (turn.turns == 1) continue;
+    const net::TimePoint alone = begin + turn.turn * (kAlone + kGap);
     windows.push_back({alone, alone + kAlone});
+    begin += turn.turns * (kAlone + kGap);
   }
   return windows;
+}
+
+// Of every rate by `stride`, from the one at `first` on.
+double median_of_every(const std::vector<double>& rates, size_t first, size_t stride) {
+  std::vector<double> mine;
+  for (size_t i = first; i < rates.size(); i += stride) mine.push_back(rates[i]);
+  std::sort(mine.begin(), mine.end());
+  return mine[mine.size() / 2];
 }
 
 // Devices that something is loaded or generated on.
@@ -160,6 +176,7 @@ net::Task<void> MemoryGauge::take_turn(GaugeTurn turn) {
   if (measuring_ || outward_.busy()) co_return;
   measuring_ = true;
   const int64_t now_ms = unix_ms();
+  const size_t stride = turn.turns > 1 ? 2 : 1;
   auto work = [measure = outward_.measure, windows = windows_of(turn, net::Clock::now())] {
     return measure(windows);
   };
@@ -169,7 +186,8 @@ net::Task<void> MemoryGauge::take_turn(GaugeTurn turn) {
     log::debug("memory could not be measured: {}", rates.error().message);
     co_return;
   }
-  speed_ = {rates->back(), rates->front(), now_ms};
+  speed_ = {median_of_every(*rates, stride - 1, stride), median_of_every(*rates, 0, stride),
+            now_ms};
   outward_.changed();
 }
 

@@ -42,8 +42,10 @@ class NodeClusterTest : public testing::LoopTest {
       };
       options.measure_memory = [this](const std::vector<MeasuringWindow>& windows) {
         ++readings_;
-        std::vector<double> gb_per_s(windows.size(), 15);
-        gb_per_s.front() = 10;
+        std::vector<double> gb_per_s;  // together, alone, together...
+        while (gb_per_s.size() < windows.size())
+          gb_per_s.push_back(gb_per_s.size() % 2 == 0 ? 10 : 15);
+        gb_per_s.front() = 2;  // taken while a core was away
         return Result<std::vector<double>>(std::move(gb_per_s));
       };
       options.examine_rdma = [name = options.name, state = port_state_] {
