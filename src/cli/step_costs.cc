@@ -165,6 +165,10 @@ struct MemoryRate {
   double when(double read) const {
     return read > 0 && read_bytes_per_s > 0 ? bytes_per_s * read / read_bytes_per_s : bytes_per_s;
   }
+  // The same of what no cache holds: a rate above memory's says that memory was looked at in a bad moment.
+  double from_memory_when(double read) const {
+    return read > 0 ? std::min(when(read), read) : bytes_per_s;
+  }
 };
 
 Result<MemoryRate> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline,
@@ -268,7 +272,7 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   costs.kv_bytes_per_s = kv.when(costs.read_bytes_per_s);
   for (size_t i = 0; i < formats.size(); ++i) {
     costs.formats.push_back({kMeasuredFormats[i].name,
-                             formats[i].weights.when(costs.read_bytes_per_s),
+                             formats[i].weights.from_memory_when(costs.read_bytes_per_s),
                              formats[i].operations_per_s});
   }
   return costs;

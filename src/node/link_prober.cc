@@ -10,56 +10,9 @@ namespace cohort::node {
 namespace {
 
 constexpr std::chrono::seconds kBetweenLooks{1};  // at whether a pair is to be measured
-constexpr std::chrono::seconds kRetryBusy{3};
-constexpr std::chrono::seconds kWriteTimeout{5};
-constexpr std::chrono::seconds kAnswerTimeout{10};  // a runner starts meanwhile
+constexpr std::chrono::seconds kFirstRetry{3}, kLongestRetry{60};  // of what was broken off
+constexpr std::chrono::seconds kAnswerTimeout{10};                 // a runner starts meanwhile
 constexpr std::chrono::seconds kLastWordTimeout{5};
-
-// What follows a ProbeRequest are ShardMessages: from rank 1 "listening" (runner::Listening), then, when its runner has
-// ended, "ended"; or "busy" in place of either, or "failed" (runner::Failure); from rank 0, as the last word, "measured"
-// (runner::LinkMeasurement) or "failed".
-
-Error disturbed() { return {Code::kCancelled, "something else needs the device"}; }
-
-template <class T>
-std::string to_message(const char* type, const T& body) {
-  return dump_json(to_json(ShardMessage{type, to_json(body)}));
-}
-std::string to_message(const char* type) { return dump_json(to_json(ShardMessage{type})); }
-
-std::string failure_message(const Error& error) {
-  return to_message("failed", runner::Failure{std::string(code_name(error.code)), error.message});
-}
-
-net::Task<Result<void>> say(mesh::Stream& stream, std::string message) {
-  const net::TimePoint deadline = net::Clock::now() + kWriteTimeout;
-  Result<void> written = co_await stream.write(std::move(message), deadline);
-  co_return written;
-}
-
-// "busy" and "failed" are errors.
-net::Task<Result<ShardMessage>> hear(mesh::Stream& stream, std::chrono::seconds patience) {
-  const net::TimePoint deadline = net::Clock::now() + patience;
-  auto received = co_await stream.read(deadline);
-  if (!received) co_return tl::unexpected(received.error());
-  if (!*received) co_return fail(Code::kUnavailable, "the other device broke off");
-  COHORT_CO_TRY(ShardMessage message, read_json<ShardMessage>(**received));
-  if (message.type == "busy") co_return tl::unexpected(disturbed());
-  if (message.type != "failed") co_return message;
-  COHORT_CO_TRY(const auto failure, from_json<runner::Failure>(message.body));
-  co_return tl::unexpected(Error{code_from_name(failure.code), failure.message});
-}
-
-net::Task<Result<ProbeRequest>> read_request(mesh::Stream& stream) {
-  const net::TimePoint deadline = net::Clock::now() + kAnswerTimeout;
-  const auto received = co_await stream.read(deadline);
-  if (!received) co_return tl::unexpected(received.error());
-  if (!*received) co_return fail(Code::kUnavailable, "the other device broke off");
-  COHORT_CO_TRY(ProbeRequest request, read_json<ProbeRequest>(**received));
-  if (std::ranges::find(kProbedTransports, request.transport) == kProbedTransports.end())
-    co_return fail(Code::kUnsupported, "'{}' is not measured here", request.transport);
-  co_return request;
-}
 
 std::string ports_of(const cluster::DeviceDocument& device) {
   std::string text;
@@ -67,6 +20,10 @@ std::string ports_of(const cluster::DeviceDocument& device) {
     if (port.usable()) text += fmt::format("{} {} {};", port.device, port.port, port.address);
   }
   return text;
+}
+
+bool is_measurable(const std::string& transport) {
+  return std::ranges::find(kProbedTransports, transport) != kProbedTransports.end();
 }
 
 }  // namespace
@@ -95,8 +52,8 @@ std::optional<LinkProber::Way> LinkProber::next_way() const {
   net::TimePoint oldest = now - kFresh;
   for (const mesh::Peer& peer : mesh_.peers()) {
     const std::string now_there = peer.id > around_.own_id ? circumstances(peer.id) : "";
-    const auto held_back = not_before_.find(peer.id);
-    if (now_there.empty() || (held_back != not_before_.end() && now < held_back->second)) continue;
+    const auto pause = pauses_.find(peer.id);
+    if (now_there.empty() || (pause != pauses_.end() && now < pause->second.until)) continue;
     for (const std::string_view transport : kProbedTransports) {
       Way way(peer.id, transport);
       const auto known = findings_.find(way);
@@ -131,9 +88,12 @@ void LinkProber::keep(const Way& way, const std::string& circumstances,
   const std::string& peer = way.first;
   const net::TimePoint now = net::Clock::now();
   if (!outcome && outcome.error().code == Code::kCancelled) {
-    not_before_[peer] = now + kRetryBusy;
+    Pause& pause = pauses_[peer];
+    pause.length = std::clamp(2 * pause.length, kFirstRetry, kLongestRetry);
+    pause.until = now + pause.length;
     return;
   }
+  pauses_.erase(peer);
   Finding finding{.circumstances = circumstances, .when = now};
   if (outcome) {
     finding.measured = *outcome;
@@ -164,42 +124,47 @@ void LinkProber::describe(cluster::LinkDocument& link) const {
   }
 }
 
+bool LinkProber::is_disturbed(const ProbeTalk& talk) const {
+  return around_.busy() || talk.broke_off();
+}
+
 // --- the device that begins
 
 net::Task<void> LinkProber::begin(Way way) {
   is_measuring_ = true;
   const std::string now_there = circumstances(way.first);
-  const net::TimePoint deadline = net::Clock::now() + kLimit;
-  Result<runner::LinkMeasurement> outcome = fail(Code::kUnavailable, "not tried");
+  const net::TimePoint deadline = net::Clock::now() + around_.limit;
+  Result<runner::LinkMeasurement> outcome = fail(Code::kCancelled, "the other device is gone");
   std::string to = way.first, transport = way.second;
   const auto stream = co_await mesh_.open_stream(std::move(to), kProbeStream, deadline);
   if (stream) {
-    outcome = co_await measure_with(**stream, std::move(transport), deadline);
+    ProbeTalk talk(executor_, **stream);
+    outcome = co_await measure_with(talk, std::move(transport), deadline);
     if (!outcome)  // both will tell it: "here" must not mean two places
       outcome = fail_in("seen from " + name_of(around_.own_id), std::move(outcome).error());
     if (outcome || outcome.error().code != Code::kCancelled) {
       std::string last =
-          outcome ? to_message("measured", *outcome) : failure_message(outcome.error());
-      co_await say(**stream, std::move(last));
+          outcome ? probe_message("measured", *outcome) : probe_failure(outcome.error());
+      co_await talk.say(std::move(last));
     }
+    co_await talk.close();
     (*stream)->close();
-  } else {
-    outcome = tl::unexpected(stream.error());
   }
   is_measuring_ = false;
   keep(way, now_there, outcome);
 }
 
-net::Task<Result<runner::LinkMeasurement>> LinkProber::measure_with(mesh::Stream& stream,
+net::Task<Result<runner::LinkMeasurement>> LinkProber::measure_with(ProbeTalk& talk,
                                                                     std::string transport,
                                                                     net::TimePoint deadline) {
+  const std::string peer = talk.stream().peer();
   ProbeRequest request{.transport = std::move(transport)};
   std::vector<ShardRank> ranks{{0, around_.own_id, name_of(around_.own_id)},
-                               {1, stream.peer(), name_of(stream.peer())}};
+                               {1, peer, name_of(peer)}};
   request.connect = new_connect(std::move(ranks));
   std::string text = dump_json(to_json(request));
-  COHORT_CO_TRY_VOID(co_await say(stream, std::move(text)));
-  COHORT_CO_TRY(const ShardMessage answer, co_await hear(stream, kAnswerTimeout));
+  COHORT_CO_TRY_VOID(co_await talk.say(std::move(text)));
+  COHORT_CO_TRY(const ShardMessage answer, co_await talk.hear(kAnswerTimeout));
   COHORT_CO_TRY(const auto listening, from_json<runner::Listening>(answer.body));
   request.connect.ranks[1].port = listening.port;
   COHORT_CO_TRY(const auto connect, to_connect_command(request.connect, 0, mesh_));
@@ -207,16 +172,18 @@ net::Task<Result<runner::LinkMeasurement>> LinkProber::measure_with(mesh::Stream
   const runner::MeasureCommand command{0, request.transport};
   COHORT_CO_TRY(const auto runner,
                 MeasuringRunner::start(executor_, around_.runner_command, command));
+  talk.listen();
   const auto port = co_await runner->port(deadline);
   if (port) runner->connect(connect);
-  std::function<bool()> busy = around_.busy;
-  const auto outcome = co_await runner->outcome(std::move(busy), deadline);
+  std::function<bool()> disturbed = [&] { return is_disturbed(talk); };
+  const auto outcome = co_await runner->outcome(std::move(disturbed), deadline);
   co_await runner->close();
-  if (!outcome && outcome.error().code == Code::kCancelled)
-    co_return tl::unexpected(outcome.error());
+  const bool gave_way = !outcome && outcome.error().code == Code::kCancelled;
+  if (gave_way && !talk.broke_off()) co_return tl::unexpected(outcome.error());
   // The other may have broken off, and then knows better why.
-  const auto ended = co_await hear(stream, kLastWordTimeout);
-  if (!ended && ended.error().code == Code::kCancelled) co_return tl::unexpected(ended.error());
+  const auto ended = co_await talk.hear(kLastWordTimeout);
+  if (!ended && (gave_way || ended.error().code == Code::kCancelled))
+    co_return tl::unexpected(ended.error());
   if (!outcome) co_return tl::unexpected(outcome.error());
   if (!*outcome) co_return fail(Code::kDataLoss, "the runner that measures said nothing");
   co_return **outcome;
@@ -229,35 +196,41 @@ void LinkProber::accept(std::unique_ptr<mesh::Stream> stream) {
 }
 
 net::Task<void> LinkProber::serve(std::unique_ptr<mesh::Stream> stream) {
-  const auto request = co_await read_request(*stream);
-  if (!request || is_measuring_ || around_.busy()) {
-    std::string refusal = request ? to_message("busy") : failure_message(request.error());
-    co_await say(*stream, std::move(refusal));
-    stream->close();
-    co_return;
+  ProbeTalk talk(executor_, *stream);
+  const auto request = co_await talk.hear_request();
+  if (!request || !is_measurable(request->transport) || is_measuring_ || around_.busy()) {
+    std::string refusal = probe_message("busy");
+    if (request && !is_measurable(request->transport))
+      refusal = probe_failure({Code::kUnsupported, request->transport + " is not measured here"});
+    co_await talk.say(std::move(refusal));
+  } else {
+    is_measuring_ = true;
+    co_await take_part(talk, *request);
+    is_measuring_ = false;
   }
-  is_measuring_ = true;
-  const std::string peer = stream->peer(), now_there = circumstances(peer);
-  const net::TimePoint deadline = net::Clock::now() + kLimit;
-  const Result<void> done = co_await take_part(*stream, *request, deadline);
-  const bool was_disturbed = !done && done.error().code == Code::kCancelled;
-  std::string text = done            ? to_message("ended")
-                     : was_disturbed ? to_message("busy")
-                                     : failure_message(done.error());
-  const auto said = co_await say(*stream, std::move(text));
-  if (said && !was_disturbed) {
-    const auto last = co_await hear(*stream, kLastWordTimeout);
-    const auto measured = last ? from_json<runner::LinkMeasurement>(last->body)
-                               : Result<runner::LinkMeasurement>(tl::unexpected(last.error()));
-    if (!now_there.empty()) keep({peer, request->transport}, now_there, measured);
-  }
+  co_await talk.close();
   stream->close();
-  is_measuring_ = false;
 }
 
-// Errors: kCancelled when this device was needed for something else. What the link comes to is rank 0's to say.
-net::Task<Result<void>> LinkProber::take_part(mesh::Stream& stream, const ProbeRequest& request,
-                                              net::TimePoint deadline) {
+net::Task<void> LinkProber::take_part(ProbeTalk& talk, const ProbeRequest& request) {
+  const std::string peer = talk.stream().peer(), now_there = circumstances(peer);
+  const Result<void> done = co_await serve_runner(talk, request);
+  if (!done && done.error().code == Code::kCancelled) {
+    std::string busy = probe_message("busy");
+    co_await talk.say(std::move(busy));
+    co_return;
+  }
+  std::string text = done ? probe_message("ended") : probe_failure(done.error());
+  co_await talk.say(std::move(text));
+  const auto last = co_await talk.hear(kLastWordTimeout);
+  const auto measured = last ? from_json<runner::LinkMeasurement>(last->body)
+                             : Result<runner::LinkMeasurement>(tl::unexpected(last.error()));
+  if (!now_there.empty()) keep({peer, request.transport}, now_there, measured);
+}
+
+// Errors: kCancelled when the measurement was broken off, here or there. What the link comes to is rank 0's to say.
+net::Task<Result<void>> LinkProber::serve_runner(ProbeTalk& talk, const ProbeRequest& request) {
+  const net::TimePoint deadline = net::Clock::now() + around_.limit;
   COHORT_CO_TRY(const auto connect, to_connect_command(request.connect, 1, mesh_));
   const runner::MeasureCommand command{1, request.transport};
   COHORT_CO_TRY(const auto runner,
@@ -265,14 +238,17 @@ net::Task<Result<void>> LinkProber::take_part(mesh::Stream& stream, const ProbeR
   const auto port = co_await runner->port(deadline);
   Result<void> said = port ? Result<void>() : tl::unexpected(port.error());
   if (port) {
-    std::string listening = to_message("listening", runner::Listening{*port});
-    said = co_await say(stream, std::move(listening));
+    std::string listening = probe_message("listening", runner::Listening{*port});
+    said = co_await talk.say(std::move(listening));
     runner->connect(connect);
   }
-  std::function<bool()> busy = around_.busy;
-  const auto outcome = co_await runner->outcome(std::move(busy), deadline);
+  talk.listen();
+  std::function<bool()> disturbed = [&] { return is_disturbed(talk); };
+  const auto outcome = co_await runner->outcome(std::move(disturbed), deadline);
   co_await runner->close();
-  if (!outcome && outcome.error().code == Code::kCancelled)
+  // Rank 0's verdict may have come while this runner still waited: it is the last word all the same.
+  const bool has_verdict = talk.broke_off() && talk.why_broken().code != Code::kCancelled;
+  if (!outcome && outcome.error().code == Code::kCancelled && !has_verdict)
     co_return tl::unexpected(outcome.error());
   co_return said;
 }

@@ -18,24 +18,11 @@
 #include "cluster/leadership.h"
 #include "mesh/mesh.h"
 #include "node/measuring_runner.h"
-#include "node/shard_protocol.h"
+#include "node/probe_talk.h"
 
 namespace cohort::node {
 
-inline constexpr const char* kProbeStream = "probe";
 inline constexpr std::array<std::string_view, 2> kProbedTransports = {"verbs", "ucx"};
-
-// The first message on such a stream.
-struct ProbeRequest {
-  std::string transport;
-  ShardConnect connect;  // rank 0 asks
-
-  template <class Visitor>
-  void fields(Visitor& visit) {
-    visit("transport", transport);
-    visit("connect", connect);
-  }
-};
 
 class LinkProber {
  public:
@@ -48,6 +35,7 @@ class LinkProber {
     std::function<const cluster::Devices&()> devices;
     std::function<bool()> busy;  // this device has something else to do
     std::function<void()> changed;
+    std::chrono::seconds limit = kLimit;
   };
   LinkProber(net::Executor executor, mesh::Mesh& mesh, Surroundings around);
 
@@ -65,16 +53,21 @@ class LinkProber {
     net::TimePoint when;
   };
 
+  struct Pause {
+    std::chrono::seconds length{0};
+    net::TimePoint until;
+  };
+
   net::Task<void> run();
   std::optional<Way> next_way() const;
   std::string circumstances(const std::string& peer) const;
   net::Task<void> begin(Way way);
-  net::Task<Result<runner::LinkMeasurement>> measure_with(mesh::Stream& stream,
-                                                          std::string transport,
+  net::Task<Result<runner::LinkMeasurement>> measure_with(ProbeTalk& talk, std::string transport,
                                                           net::TimePoint deadline);
   net::Task<void> serve(std::unique_ptr<mesh::Stream> stream);
-  net::Task<Result<void>> take_part(mesh::Stream& stream, const ProbeRequest& request,
-                                    net::TimePoint deadline);
+  net::Task<void> take_part(ProbeTalk& talk, const ProbeRequest& request);
+  net::Task<Result<void>> serve_runner(ProbeTalk& talk, const ProbeRequest& request);
+  bool is_disturbed(const ProbeTalk& talk) const;
   void keep(const Way& way, const std::string& circumstances,
             const Result<runner::LinkMeasurement>& outcome);
   std::string name_of(const std::string& device) const;
@@ -83,7 +76,7 @@ class LinkProber {
   mesh::Mesh& mesh_;
   const Surroundings around_;
   std::map<Way, Finding> findings_;
-  std::map<std::string, net::TimePoint> not_before_;  // peers that had something else to do
+  std::map<std::string, Pause> pauses_;  // of peers with whom a measurement was broken off
   bool is_measuring_ = false;
   net::TaskGroup tasks_;
 };

@@ -18,6 +18,7 @@ class End {
       std::vector<std::string> runner)
       : device_(device) {
     LinkProber::Surroundings around{.runner_command = std::move(runner), .own_id = device.id()};
+    around.limit = std::chrono::hours(1);  // what ends before was ended
     around.devices = [&devices]() -> const cluster::Devices& { return devices; };
     around.busy = [this] {
       ++asked;
@@ -106,14 +107,28 @@ class LinkProberDisturbed : public LinkProberTest {
     ASSERT_TRUE(
         until([&] { return first_->prober->is_measuring() && second_->prober->is_measuring(); }));
     end->busy = true;
-    ASSERT_TRUE(until([&] { return !end->prober->is_measuring(); }));
-    EXPECT_TRUE(link(*end).missing_ways.empty());
-    EXPECT_EQ(end->changes, 0);
+    expect_both_end();
+  }
+
+  void expect_both_end() {
+    ASSERT_TRUE(
+        until([&] { return !first_->prober->is_measuring() && !second_->prober->is_measuring(); }));
+    for (const End* end : {&*first_, &*second_}) {
+      EXPECT_TRUE(link(*end).missing_ways.empty());
+      EXPECT_EQ(end->changes, 0);
+    }
   }
 };
 
 TEST_F(LinkProberDisturbed, WhoBeganBreaksOffAndKeepsNothing) { disturb(first_); }
 TEST_F(LinkProberDisturbed, WhoTakesPartBreaksOffAndKeepsNothing) { disturb(second_); }
+TEST_F(LinkProberDisturbed, ALinkLostMeanwhileEndsItForBothAndIsNoFinding) {
+  start({"stalled"});
+  ASSERT_TRUE(
+      until([&] { return first_->prober->is_measuring() && second_->prober->is_measuring(); }));
+  mesh::testing::close_all(loop_, {&a_});
+  expect_both_end();
+}
 
 TEST_F(LinkProberTest, WhatWasFoundHoldsAsLongAsThePortsAreTheSame) {
   start();

@@ -3,7 +3,8 @@
 
     COHORT_BINARY=build/release/cohort tests/lab/prediction.py [--shapes 0.5b-q4,0.5b-mxfp4] [--rates 100mbit,1gbit,10gbit]
 
-A report, not a test: the machine's mood decides about its figures. Root only."""
+A report, not a test: the machine's mood decides about its figures. What memory gives both cores together jumps within
+seconds where a hypervisor moves them, so each answer is compared with a plan made just before it. Root only."""
 
 import argparse
 import glob
@@ -78,19 +79,35 @@ class Others:
         return ticks / os.sysconf("SC_CLK_TCK") / (time.monotonic() - self.began)
 
 
-def achieved(devices, model, repeats):
-    """Rates and first-token times of answers given while hardly anything else ran, as far as there are any."""
+class Answer:
+    """One, with the plan that was made before it."""
+
+    def __init__(self, device, model, wishes, seed):
+        self.plan = device.plan(model, **wishes)[0]
+        self.rate, self.first_s = tokens_per_second(device, model, seed)
+
+    @property
+    def rate_ratio(self):
+        return self.plan["predicted_decode_tokens_per_s"] / self.rate
+
+    @property
+    def first_ratio(self):
+        return self.plan["predicted_ttft_ms"] / 1e3 / self.first_s
+
+
+def answers(devices, model, wishes, repeats):
+    """Those given while hardly anything else ran, as far as there are any; and the share of a core others had."""
     tokens_per_second(devices[0], model, 0)  # to warm up
     others = Others(devices)
-    figures = []
+    given = []
     for attempt in range(ATTEMPTS * repeats):
         others.begin()
-        rate, first = tokens_per_second(devices[0], model, 1 + attempt)
-        figures.append((others.share(), rate, first))
-        if sum(share < QUIET for share, _, _ in figures) == repeats:
+        answer = Answer(devices[0], model, wishes, 1 + attempt)
+        given.append((others.share(), answer))
+        if sum(share < QUIET for share, _ in given) == repeats:
             break
-    quiet = sorted(figures)[:repeats]
-    return [rate for _, rate, _ in quiet], statistics.median(first for _, _, first in quiet), quiet[-1][0]
+    quiet = sorted(given, key=lambda one: one[0])[:repeats]
+    return [answer for _, answer in quiet], quiet[-1][0]
 
 
 def read_limits():
@@ -126,39 +143,59 @@ def measure_at(rate, models, shapes, repeats, eventually, Device):
             print(f"{rate}: {links[0]['bandwidth_mbit_per_s']:.0f} Mbit/s, round trip {links[0]['rtt_us_p50']:.0f} us; "
                   f"device read {device['read_gb_per_s']:.1f} GB/s; one core now {one:.1f}, both {two:.1f}; "
                   f"load {os.getloadavg()[0]:.1f}")
-            results = []
-            for model in shapes:
-                results += [(rate, model, *result) for result in measure_cuts(devices, model, repeats)]
-            return results
+            return [measure_cuts(rate, devices, model, repeats) for model in shapes]
         finally:
             for device in devices:
                 device.stop()
 
 
-def measure_cuts(devices, model, repeats):
+class Row:
+    """A model cut one way: answers and their medians."""
+
+    def __init__(self, rate, model, given, others):
+        self.rate, self.model, self.answers, self.others = rate, model, given, others
+        self.plan = given[len(given) // 2].plan
+        self.sharding = self.plan["sharding"]
+
+    def median(self, value):
+        return statistics.median(map(value, self.answers))
+
+    @property
+    def achieved(self):
+        return self.median(lambda answer: answer.rate)
+
+    @property
+    def rate_ratio(self):
+        return self.median(lambda answer: answer.rate_ratio)
+
+    @property
+    def first_ratio(self):
+        return self.median(lambda answer: answer.first_ratio)
+
+    def __str__(self):
+        rates = [answer.rate for answer in self.answers]
+        plan = self.plan
+        return (f"  {self.sharding:9} achieved {self.achieved:6.1f} ({min(rates):.1f}..{max(rates):.1f})  "
+                f"predicted/achieved {self.rate_ratio:.2f}, first token {self.first_ratio:.2f}   "
+                f"one plan: {plan['predicted_decode_tokens_per_s']:.1f} tok/s, weights {plan['weights_ms']:.2f} "
+                f"sync {plan['sync_ms']:.2f} logits {plan['logits_ms']:.2f} hop {plan['hop_ms']:.2f} ms, "
+                f"first token {plan['predicted_ttft_ms']:.0f} ms; others {self.others:.0%}")
+
+
+def measure_cuts(rate, devices, model, repeats):
+    """The rows, and how near the placement that is planned first comes to the fastest."""
     print(f" {model}")
-    results = []
+    rows = []
     for wishes in CUTS:
-        plan = devices[0].plan(model, **wishes)[0]
         instance = devices[0].place(model, **wishes)
-        rates, first, others = achieved(devices, model, repeats)
+        rows.append(Row(rate, model, *answers(devices, model, wishes, repeats)))
         devices[0].end(instance["instance"])
-        results.append((plan["predicted_decode_tokens_per_s"], statistics.median(rates), plan, rates, first, others))
-        print_result(*results[-1])
+        print(rows[-1], flush=True)
     planned = devices[0].plan(model)[0]["sharding"]
-    best = max(results, key=lambda result: result[1])
-    chosen = next(result for result in results if result[2]["sharding"] == planned)
-    share = chosen[1] / best[1]
-    print(f"  planned first: {planned}, {share:.0%} of the fastest ({best[2]['sharding']})", flush=True)
-    return [(*result[:2], result[2]["predicted_ttft_ms"] / 1e3 / result[4], share) for result in results]
-
-
-def print_result(predicted, median, plan, rates, first, others):
-    spread = f"{min(rates):.1f}..{max(rates):.1f}"
-    print(f"  {plan['sharding']:9} predicted {predicted:6.1f}  achieved {median:6.1f} ({spread})  "
-          f"predicted/achieved {predicted / median:.2f}   weights {plan['weights_ms']:.2f} sync {plan['sync_ms']:.2f} "
-          f"hop {plan['hop_ms']:.2f} of {1e3 / median:.2f} ms; first token {plan['predicted_ttft_ms']:.0f} / {first * 1e3:.0f} ms; others {others:.0%}",
-          flush=True)
+    best = max(rows, key=lambda row: row.achieved)
+    share = next(row for row in rows if row.sharding == planned).achieved / best.achieved
+    print(f"  planned first: {planned}, {share:.0%} of the fastest ({best.sharding})", flush=True)
+    return rows, share
 
 
 def main():
@@ -188,11 +225,12 @@ def main():
 
 
 def summarize(results):
-    decode = sum(abs(predicted / median - 1) <= 0.2 for _, _, predicted, median, _, _ in results)
-    first = sum(abs(ratio - 1) <= 0.2 for *_, ratio, _ in results)
-    ranked = sum(share >= 0.95 for *_, share in results) / len(CUTS)
-    print(f"within 20%: {decode} of {len(results)} decode rates, {first} times to the first token; "
-          f"first in the plan and fastest, or within 5%: {ranked:.0f} of {len(results) // len(CUTS)}")
+    rows = [row for cut_rows, _ in results for row in cut_rows]
+    decode = sum(abs(row.rate_ratio - 1) <= 0.2 for row in rows)
+    first = sum(abs(row.first_ratio - 1) <= 0.2 for row in rows)
+    ranked = sum(share >= 0.95 for _, share in results)
+    print(f"within 20%: {decode} of {len(rows)} decode rates, {first} times to the first token; "
+          f"first in the plan and fastest, or within 5%: {ranked} of {len(results)}")
 
 
 if __name__ == "__main__":

@@ -67,12 +67,6 @@ double read_limit(const kernels::ProbeKernels& probe, const Pages& buffer, Worke
   return best_of([&] { return read_rate(probe, {buffer.data(), buffer.size_bytes()}, pool); });
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
   return best_of([&] {
     std::atomic<uint64_t> operations{0};  // not of double: libc++ cannot add to one
@@ -124,10 +118,13 @@ Result<double> MemoryReader::bytes_per_s(const Window& window) {
   if (Clock::now() > window.begin)
     return fail(Code::kTimeout, "not ready when the measurement was to begin");
   std::this_thread::sleep_until(window.begin);
-  std::vector<double> rates;
-  do rates.push_back(bytes_per_s());
-  while (Clock::now() < window.end);
-  return median(rates);
+  double pieces = 0,
+         seconds_a_byte = 0;  // a mean: what interrupts a reader interrupts a model, too
+  do {
+    seconds_a_byte += 1 / bytes_per_s();
+    ++pieces;
+  } while (Clock::now() < window.end);
+  return pieces / seconds_a_byte;
 }
 
 MachineLimits measure_machine_limits(int threads, const std::string& kernels) {
