@@ -12,6 +12,7 @@ constexpr std::chrono::seconds kWriteTimeout{5};
 constexpr std::chrono::seconds kRequestTimeout{10};
 
 Error gone() { return {Code::kCancelled, "the other device broke off"}; }
+Error silent() { return {Code::kCancelled, "the other device says nothing"}; }
 
 }  // namespace
 
@@ -43,8 +44,7 @@ net::Task<Result<ProbeRequest>> ProbeTalk::hear_request() {
 
 net::Task<Result<ShardMessage>> ProbeTalk::read(net::TimePoint deadline) {
   const auto received = co_await stream_.read(deadline);
-  if (!received && received.error().code == Code::kTimeout)
-    co_return fail(Code::kTimeout, "the other device says nothing");
+  if (!received && received.error().code == Code::kTimeout) co_return tl::unexpected(silent());
   if (!received || !*received) co_return tl::unexpected(gone());
   COHORT_CO_TRY(ShardMessage message, read_json<ShardMessage>(**received));
   if (message.type == "busy")
@@ -71,8 +71,7 @@ net::Task<Result<ShardMessage>> ProbeTalk::hear(std::chrono::seconds patience) {
   while (!heard_) {
     const net::Wake wake = co_await changed_.wait(deadline);
     if (wake == net::Wake::kCancelled) co_return fail(Code::kCancelled, "cancelled");
-    if (wake == net::Wake::kTimeout)
-      co_return fail(Code::kTimeout, "the other device says nothing");
+    if (wake == net::Wake::kTimeout) co_return tl::unexpected(silent());
   }
   listening_ = false;
   Result<ShardMessage> next = *std::exchange(heard_, std::nullopt);

@@ -36,8 +36,8 @@ std::string probe_message(const char* type, const T& body) {
 std::string probe_message(const char* type);
 std::string probe_failure(const Error& error);
 
-// One end of it. Errors of kCancelled say nothing of the link: the other device has something else to do, broke off, or is
-// gone. Others are what the other device reports ("failed"), or kTimeout. Loop thread only.
+// One end of it. Errors of kCancelled say nothing of the link: the other device has something else to do, broke off, is
+// silent or gone. Others are what the other device reports ("failed"). Loop thread only.
 class ProbeTalk {
  public:
   ProbeTalk(net::Executor executor, mesh::Stream& stream);  // the stream outlives it

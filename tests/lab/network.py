@@ -14,7 +14,7 @@ LEAST_BURST_BYTES = 16 << 10  # of a shaper
 TIMER_LATENESS_S = 1e-3
 FRAME_BYTES = 1600
 SLOW_BITS_PER_S = 200e6  # frames of slower cables follow each other so slowly that timers can pace them
-PEAK = 1.25              # of a rate: what a timer's lateness takes from the pace of single frames
+PEAK = 1.15              # of a rate: what a timer's lateness takes from the pace of single frames
 
 
 def run(*command):
@@ -116,7 +116,8 @@ class Network:
         run("ip", "-n", self.switch.name, "link", "set", port, "master", "br0", "up")
         # A veth's packets queue for the core that sends them. Where two cores send for a connection they overtake each other,
         # as on no cable, and TCP would take them for lost.
-        run("ip", "netns", "exec", name, "sh", "-c", "echo 300 > /proc/sys/net/ipv4/tcp_reordering")
+        run("ip", "netns", "exec", name, "sh", "-c",
+            "cd /proc/sys/net/ipv4 && echo 300 > tcp_reordering && echo 0 > tcp_recovery")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         run("ip", "-n", name, "addr", "add", f"10.88.0.{index + 1}/24", "brd", "+", "dev", "eth0")
         run("ip", "-n", name, "addr", "add", f"fd88::{index + 1}/64", "dev", "eth0", "nodad")

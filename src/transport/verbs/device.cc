@@ -85,7 +85,7 @@ void choose_address(const VerbsLibrary& verbs, ibv_context* context, int count, 
     const bool empty = std::ranges::all_of(gid, [](std::byte b) { return b == std::byte(0); });
     if (empty || !is_routable_address(port.device, port.port, i)) continue;
     found_ipv4 = is_ipv4(gid);
-    if (!found_ipv4 && port.gid_index >= 0) continue;
+    if (!found_ipv4 && (kNeedsIpv4Address || port.gid_index >= 0)) continue;
     port.gid_index = i;
     port.gid = gid;
   }

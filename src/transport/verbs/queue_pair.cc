@@ -54,8 +54,8 @@ Result<void> QueuePair::create(std::span<std::byte> memory) {
   fcntl(context_->async_fd, F_SETFL, fcntl(context_->async_fd, F_GETFL) | O_NONBLOCK);
   domain_ = {verbs_->alloc_pd(context_.get()), owner};
   if (!domain_) return refused(port_.device, "a protection domain", errno);
-  region_ = {verbs_->reg_mr(domain_.get(), memory.data(), memory.size(), IBV_ACCESS_LOCAL_WRITE),
-             owner};
+  const int access = IBV_ACCESS_LOCAL_WRITE | kRemoteAccess;
+  region_ = {verbs_->reg_mr(domain_.get(), memory.data(), memory.size(), access), owner};
   if (!region_) {
     const int error = errno;
     return fail(Code::kUnavailable, "RDMA device {} cannot register {} of memory: {}. {}",
@@ -83,7 +83,7 @@ Result<void> QueuePair::create(std::span<std::byte> memory) {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_INIT;
   attributes.port_num = port_.port;
-  attributes.qp_access_flags = IBV_ACCESS_LOCAL_WRITE;
+  attributes.qp_access_flags = static_cast<unsigned>(access);
   if (reliable_) attributes.qp_access_flags |= IBV_ACCESS_REMOTE_WRITE;  // of nothing: ping()
   return modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
                 "INIT");

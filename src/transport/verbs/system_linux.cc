@@ -24,6 +24,8 @@ bool has_entries(const char* folder) {
 const char* const kVerbsLibraryName = "libibverbs.so.1";
 const bool kHasReliableQueuePairs = true;
 const bool kHasCompletionEvents = true;
+const bool kNeedsIpv4Address = false;
+const int kRemoteAccess = 0;
 
 bool is_routable_address(const std::string& device, uint8_t port, int index) {
   std::ifstream file(
