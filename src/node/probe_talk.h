@@ -1,6 +1,6 @@
-// What two devices say to each other about a measurement of their link, on a mesh stream of the purpose kProbeStream. The first
-// message is a ProbeRequest of rank 0, ShardMessages follow: from rank 1 "listening" (runner::Listening), then, when its
-// runner has ended, "ended"; or "busy" in place of either, or "failed" (runner::Failure); from rank 0, as the last word,
+// What two devices say to each other about a measurement of their link, on a mesh stream of the purpose kProbeStream. The
+// first message is a ProbeRequest of rank 0, ShardMessages follow: from rank 1 "listening" (runner::Listening), then, when
+// its runner has ended, "ended"; or "busy" in place of either, or "failed" (runner::Failure); from rank 0, as the last word,
 // "measured" (runner::LinkMeasurement) or "failed".
 #pragma once
 
