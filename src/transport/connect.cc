@@ -95,12 +95,9 @@ class Reception {
     guest.thread = std::thread([this, &guest, moved = std::move(socket)]() mutable {
       const HandshakeOptions handshake = handshake_of(options_, kAnyRank, offers_, kHelloLimit);
       auto met = meet(std::move(moved), handshake);
-      if (met) {
-        settle(std::move(*met), handshake);
-      } else {
-        log::warn("a stranger at the port of rank {} is turned away: {}", options_.rank,
-                  met.error().message);
-      }
+      if (met) return settle(guest, std::move(*met), handshake);
+      log::warn("a stranger at the port of rank {} is turned away: {}", options_.rank,
+                met.error().message);
       const std::lock_guard lock(mutex_);
       guest.done = true;
     });
@@ -114,14 +111,15 @@ class Reception {
     return fail(Code::kInvalidArgument, "rank {} does not dial this one", met.peer_rank);
   }
 
-  // With one of ours, by its key.
-  void settle(OpenedLink met, HandshakeOptions handshake) {
+  // With one of ours, by its key. Who has become a link is a guest no more: send_away() would end its connection.
+  void settle(Guest& guest, OpenedLink met, HandshakeOptions handshake) {
     handshake.deadline = options_.deadline;  // it is no stranger
     const auto index = static_cast<size_t>(
         std::ranges::find(expected_, met.peer_rank, &RankPeer::rank) - expected_.begin());
     const LinkWish wish = wish_of(options_, expected_[index]);
     auto link = settle_link(std::move(met), handshake, wish, /*dialled=*/false);
     const std::lock_guard lock(mutex_);
+    guest.done = true;
     if (!link) {
       if (!failure_) failure_ = link.error();
     } else if (!links_[index]) {
