@@ -20,8 +20,8 @@ constexpr milliseconds kGap{10};  // what devices of a machine may differ in whe
 constexpr milliseconds kPatience{4000};
 constexpr milliseconds kDocumentPatience{1000}, kDocumentPoll{10};
 
-constexpr int kRounds =
-    3;  // the first window after a pause, or one of a core that was taken away, tells little
+// The first window after a pause, or one of a core that was taken away, tells little.
+constexpr int kRounds = 3;
 
 // Windows of all devices, then each device's own, and so on in rounds. Alone it has nobody to take turns with.
 std::vector<MeasuringWindow> windows_of(const GaugeTurn& turn, net::TimePoint now) {

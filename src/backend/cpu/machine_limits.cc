@@ -118,8 +118,8 @@ Result<double> MemoryReader::bytes_per_s(const Window& window) {
   if (Clock::now() > window.begin)
     return fail(Code::kTimeout, "not ready when the measurement was to begin");
   std::this_thread::sleep_until(window.begin);
-  double pieces = 0,
-         seconds_a_byte = 0;  // a mean: what interrupts a reader interrupts a model, too
+  // A mean: what interrupts a reader interrupts a model, too.
+  double pieces = 0, seconds_a_byte = 0;
   do {
     seconds_a_byte += 1 / bytes_per_s();
     ++pieces;
