@@ -234,7 +234,7 @@ void add_verify(CLI::App& app, Options& o) {
   command.add_option("--fractions", o.verify.fractions, "each rank's part, a list that sums to 1")
       ->delimiter(',');
   command.add_option("--transport", o.verify.transport, "between the ranks")
-      ->check(CLI::IsMember({"tcp", "shm", "verbs", "verbs-uc", "ucx"}))
+      ->check(CLI::IsMember({"tcp", "shm", "verbs", "verbs-uc", "verbs-mac", "ucx"}))
       ->capture_default_str();
   command.add_option("--wire", o.verify.wire, "of values between the ranks")
       ->check(CLI::IsMember({"f32", "bf16", "q8"}))
@@ -299,7 +299,7 @@ void add_bench(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"tensor", "pipeline", "pipeline+tensor"}))
       ->capture_default_str();
   command.add_option("--transport", o.bench.transport, "between the ranks")
-      ->check(CLI::IsMember({"tcp", "shm", "verbs", "verbs-uc", "ucx"}))
+      ->check(CLI::IsMember({"tcp", "shm", "verbs", "verbs-uc", "verbs-mac", "ucx"}))
       ->capture_default_str();
   command.add_option("--wire", o.bench.wire, "of values between the ranks")
       ->check(CLI::IsMember({"f32", "bf16", "q8"}))

@@ -32,6 +32,7 @@ constexpr Named kTypes[] = {{LinkType::kTcp, "Tcp", "tcp"},
                             {LinkType::kShm, "Shm", "shm"},
                             {LinkType::kVerbs, "Verbs", "verbs"},
                             {LinkType::kVerbsUc, "VerbsUc", "verbs-uc"},
+                            {LinkType::kVerbsMac, "VerbsMac", "verbs-mac"},
                             {LinkType::kUcx, "Ucx", "ucx"}};
 
 const Named& named(LinkType type) { return *std::ranges::find(kTypes, type, &Named::type); }

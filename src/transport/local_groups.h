@@ -15,7 +15,7 @@
 
 namespace cohort::transport {
 
-enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc, kUcx };
+enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc, kVerbsMac, kUcx };
 const char* type_name(LinkType type);               // "Tcp"
 LinkType link_type_of(std::string_view transport);  // "tcp"; kTcp when it is none of ours
 // Those that this machine can open; but UCX, of which a few dozen in one process take minutes.

@@ -19,6 +19,8 @@ constexpr Transport kTransports[] = {
     {"verbs", 1u << 1, open_verbs_between, has_usable_rdma_port},
     {"verbs-uc", 1u << 2, open_unreliable_verbs_between, has_usable_rdma_port, /*automatic=*/false},
     {"ucx", 1u << 3, open_ucx_between, has_ucx, /*automatic=*/false},
+    // For tests: what macOS does, wherever there are verbs.
+    {"verbs-mac", 1u << 4, open_apple_verbs_between, has_usable_rdma_port, /*automatic=*/false},
 };
 
 // The transports that a wish allows beside TCP, in the order to try them.

@@ -15,12 +15,12 @@ meet() { until $rank open $(words tcp) >/run/meeting; do sleep 0.2; done; }
 meet  # the other machine may start later
 
 title "every collective"
-for transport in verbs verbs-uc; do mine check $transport; done
+for transport in verbs verbs-uc verbs-mac; do mine check $transport; done
 
 for kind in "loss 3%" "delay 3ms reorder 98%" "delay 1ms loss 1% duplicate 2%"; do
   title "every collective, netem $kind"
   weather $kind
-  for transport in verbs verbs-uc; do mine check $transport; done
+  for transport in verbs verbs-uc verbs-mac; do mine check $transport; done
 done
 fair_weather
 

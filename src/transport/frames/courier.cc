@@ -21,7 +21,8 @@ constexpr int kMaxDoublings = 7;
 constexpr int kMostCompletions = 64;  // taken at a time
 constexpr milliseconds kStall{
     150};  // nobody worked here for so long: what we did not hear then is no silence
-constexpr uint32_t kPingId = kWindow + kNoteSlots;
+constexpr uint32_t kPingId = kMaxWindow + kNoteSlots;
+static_assert(kMaxWindow <= 32, "a bit of FrameHead::beyond for each");
 
 }  // namespace
 
@@ -45,6 +46,7 @@ RoundTrips::Duration RoundTrips::patience(int tries) const {
 
 Courier::Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rails, Options options)
     : memory_(std::move(memory)),
+      rules_(memory_.rules()),
       rails_(std::move(rails)),
       options_(std::move(options)),
       heard_(options_.now),
@@ -54,33 +56,43 @@ Courier::Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rai
 }
 
 bool Courier::has_room() const {
-  return next_ - peer_taken_ < kWindow && outbox_[next_ % kWindow].posted == 0;
+  return next_ - peer_taken_ < rules_.window && outbox_[place_of(next_)].posted == 0;
 }
 
 Result<bool> Courier::try_send(const OutMessage& message, Time now) {
   COHORT_CHECK(message.payload.size() <= kMaxMessageBytes);
-  if (!has_room()) {
-    COHORT_TRY_VOID(work(now));
-    if (!has_room()) return false;
-  }
-  const std::span<std::byte> slot = memory_.message(static_cast<uint32_t>(next_ % kWindow));
-  write_header({.sequence = next_,
-                .total = message.total,
-                .length = static_cast<uint32_t>(message.payload.size()),
-                .kind = message.kind},
-               slot.subspan<FrameHead::kBytes, Header::kBytes>());
-  if (!message.payload.empty())
-    std::memcpy(slot.data() + kFrameOverhead, message.payload.data(), message.payload.size());
-  outbox_[next_ % kWindow] = {
-      .size = kFrameOverhead + message.payload.size(), .first = now, .arrived = false};
-  COHORT_TRY_VOID(post(next_, now));
-  ++next_;
+  COHORT_CHECK(cut_ <= message.payload.size());
+  do {
+    if (!has_room()) {
+      COHORT_TRY_VOID(work(now));
+      if (!has_room()) return false;
+    }
+    COHORT_TRY_VOID(send_piece(message, now));
+  } while (cut_ > 0);
   return true;
 }
 
+Result<void> Courier::send_piece(const OutMessage& message, Time now) {
+  const std::span<const std::byte> left = message.payload.subspan(cut_);
+  const std::span<const std::byte> piece = left.first(std::min(left.size(), rules_.piece_bytes()));
+  const std::span<std::byte> slot = memory_.message(place_of(next_));
+  write_header({.sequence = next_,
+                .total = message.total,
+                .length = static_cast<uint32_t>(left.size()),
+                .kind = message.kind},
+               slot.subspan<FrameHead::kBytes, Header::kBytes>());
+  if (!piece.empty()) std::memcpy(slot.data() + kFrameOverhead, piece.data(), piece.size());
+  outbox_[place_of(next_)] = {
+      .size = kFrameOverhead + piece.size(), .first = now, .arrived = false};
+  COHORT_TRY_VOID(post(next_, now));
+  ++next_;
+  cut_ = piece.size() == left.size() ? 0 : cut_ + piece.size();
+  return {};
+}
+
 Result<void> Courier::post(uint64_t sequence, Time now) {
-  Sent& sent = outbox_[sequence % kWindow];
-  const auto id = static_cast<uint32_t>(sequence % kWindow);
+  const uint32_t id = place_of(sequence);
+  Sent& sent = outbox_[id];
   const std::span<std::byte> frame = memory_.message(id).first(sent.size);
   write_frame_head(head_now(), frame.data());
   sent.last = spoke_ = now;
@@ -91,8 +103,8 @@ Result<void> Courier::post(uint64_t sequence, Time now) {
 // What a frame sent now tells the peer.
 FrameHead Courier::head_now() {
   FrameHead head{.arrived = arrived_, .taken = taken_, .session = options_.session};
-  for (uint64_t s = arrived_ + 1; s < taken_ + kWindow; ++s) {
-    if (inbox_[s % kWindow].here) head.beyond |= 1u << (s - arrived_ - 1);
+  for (uint64_t s = arrived_ + 1; s < taken_ + rules_.window; ++s) {
+    if (inbox_[place_of(s)].here) head.beyond |= 1u << (s - arrived_ - 1);
   }
   told_arrived_ = arrived_;
   told_taken_ = taken_;
@@ -102,27 +114,60 @@ FrameHead Courier::head_now() {
 
 Result<std::optional<InMessage>> Courier::try_receive(Time now) {
   COHORT_CHECK(!held_);
-  if (!has_message()) {
-    COHORT_TRY_VOID(work(now));
-    if (!has_message()) return std::nullopt;
+  while (true) {
+    if (!has_message()) {
+      COHORT_TRY_VOID(work(now));
+      if (!has_message()) return std::nullopt;
+    }
+    COHORT_TRY(const Piece piece, next_piece());
+    const Header header = piece.header;
+    held_ = piece.is_last();
+    if (held_ && joining_.missing == 0) return InMessage{header.kind, header.total, piece.bytes};
+    COHORT_TRY_VOID(join(piece));
+    COHORT_TRY_VOID(give_back(now));
+    if (held_) return InMessage{header.kind, header.total, joining_.bytes};
   }
-  const Received& received = inbox_[taken_ % kWindow];
+}
+
+Result<Courier::Piece> Courier::next_piece() const {
+  const Received& received = inbox_[place_of(taken_)];
   const std::span<std::byte> frame =
       memory_.received(rail_of(taken_), received.slot).first(received.size);
   COHORT_TRY(const Header header, read_header(frame.subspan<FrameHead::kBytes, Header::kBytes>(),
                                               taken_, options_.peer));
-  if (header.length != received.size - kFrameOverhead) {
-    return fail(Code::kDataLoss, "{}: message {} claims {} bytes and has {}", options_.peer, taken_,
-                header.length, received.size - kFrameOverhead);
+  const Piece piece{header, frame.subspan(kFrameOverhead)};
+  const bool is_full = piece.bytes.size() == rules_.piece_bytes();
+  if (piece.is_last() || (is_full && header.length > piece.bytes.size())) return piece;
+  return fail(Code::kDataLoss, "{}: message {} claims {} bytes and has {}", options_.peer, taken_,
+              header.length, piece.bytes.size());
+}
+
+Result<void> Courier::join(const Piece& piece) {
+  const bool begins = joining_.missing == 0;
+  const bool follows = piece.header.length == joining_.missing &&
+                       piece.header.kind == joining_.last.kind &&
+                       piece.header.total == joining_.last.total;
+  if (!begins && !follows) {
+    return fail(Code::kDataLoss, "{}: message {} goes on with {} bytes where {} were due",
+                options_.peer, taken_, piece.header.length, joining_.missing);
   }
-  held_ = true;
-  return InMessage{header.kind, header.total, frame.subspan(kFrameOverhead)};
+  joining_.last = piece.header;
+  joining_.bytes.insert(joining_.bytes.end(), piece.bytes.begin(), piece.bytes.end());
+  joining_.missing = piece.header.length - piece.bytes.size();
+  return {};
 }
 
 Result<void> Courier::release(Time now) {
   if (!held_) return {};
   held_ = false;
-  Received& received = inbox_[taken_ % kWindow];
+  if (joining_.bytes.empty()) return give_back(now);
+  joining_.bytes.clear();
+  return {};
+}
+
+// The frame that was taken last: its slot is free again.
+Result<void> Courier::give_back(Time now) {
+  Received& received = inbox_[place_of(taken_)];
   COHORT_TRY_VOID(repost(rail_of(taken_), received.slot));
   received.here = false;
   if (!owes_report()) owing_since_ = now;
@@ -153,10 +198,10 @@ Result<void> Courier::work(Time now) {
 
 void Courier::sent(uint32_t id, Time now) {
   if (rails_.front()->works_alone()) heard_ = now;  // the peer's device has taken it
-  if (id < kWindow) {
+  if (id < kMaxWindow) {
     --outbox_[id].posted;
   } else if (id < kPingId) {
-    note_busy_[id - kWindow] = false;
+    note_busy_[id - kMaxWindow] = false;
   } else {
     asking_ = false;
   }
@@ -198,11 +243,11 @@ Result<void> Courier::accept(uint32_t rail, const FramePort::Completion& frame, 
 // A message goes to its place; false when it has come before.
 Result<bool> Courier::keep(uint32_t rail, const FramePort::Completion& frame, Time now) {
   const auto sequence = load<uint64_t>(memory_.received(rail, frame.id).data() + FrameHead::kBytes);
-  if (sequence >= taken_ + kWindow || rail_of(sequence) != rail) {
+  if (sequence >= taken_ + rules_.window || rail_of(sequence) != rail) {
     return fail(Code::kDataLoss, "{}: message {} came where {} was due", options_.peer, sequence,
                 arrived_);
   }
-  Received& place = inbox_[sequence % kWindow];
+  Received& place = inbox_[place_of(sequence)];
   if (sequence < arrived_ || place.here) {
     must_tell_ = true;
     return false;
@@ -210,7 +255,7 @@ Result<bool> Courier::keep(uint32_t rail, const FramePort::Completion& frame, Ti
   if (!owes_report()) owing_since_ = now;
   place = {.here = true, .slot = frame.id, .size = frame.size};
   must_tell_ |= sequence != arrived_;
-  while (arrived_ < taken_ + kWindow && inbox_[arrived_ % kWindow].here) ++arrived_;
+  while (arrived_ < taken_ + rules_.window && inbox_[place_of(arrived_)].here) ++arrived_;
   return true;
 }
 
@@ -222,7 +267,7 @@ Result<void> Courier::hear(const FrameHead& head, Time now) {
   heard_ = now;
   peer_taken_ = std::max(peer_taken_, head.taken);
   const auto arrive = [&](uint64_t sequence) {
-    Sent& sent = outbox_[sequence % kWindow];
+    Sent& sent = outbox_[place_of(sequence)];
     if (!sent.arrived && sent.tries == 0) trips_.add(now - sent.first);
     sent.arrived = true;
   };
@@ -235,7 +280,7 @@ Result<void> Courier::hear(const FrameHead& head, Time now) {
     if ((head.beyond >> (s - head.arrived - 1)) & 1) arrive(s);
   }
   for (uint64_t s = head.arrived; s < last; ++s) {
-    Sent& missing = outbox_[s % kWindow];
+    Sent& missing = outbox_[place_of(s)];
     if (missing.arrived || missing.posted > 0) continue;
     if (missing.tries > 0 && now - missing.last < trips_.smooth()) continue;  // it is on its way
     ++missing.tries;
@@ -246,7 +291,7 @@ Result<void> Courier::hear(const FrameHead& head, Time now) {
 
 Result<void> Courier::send_again(Time now) {
   for (uint64_t s = peer_arrived_; s < next_; ++s) {
-    Sent& sent = outbox_[s % kWindow];
+    Sent& sent = outbox_[place_of(s)];
     if (sent.arrived) continue;
     if (sent.posted > 0 || now < due(sent)) continue;
     ++sent.tries;
@@ -259,7 +304,7 @@ Result<void> Courier::send_again(Time now) {
 Result<void> Courier::report(Time now) {
   const bool late = !is_reliable() && owes_report() && now - owing_since_ >= kTellAfter;
   const bool gap = !is_reliable() && must_tell_;
-  return gap || late || taken_ - told_taken_ >= kWindow / 2 ? tell(now) : Result<void>();
+  return gap || late || taken_ - told_taken_ >= rules_.window / 2 ? tell(now) : Result<void>();
 }
 
 Result<void> Courier::tell(Time now) {
@@ -270,7 +315,7 @@ Result<void> Courier::tell(Time now) {
   spoke_ = now;
   const auto note = static_cast<uint32_t>(free - note_busy_.begin());
   write_frame_head(head_now(), memory_.note(note).data());
-  return rails_[rail_of(arrived_)]->send(kWindow + note, memory_.note(note));
+  return rails_[rail_of(arrived_)]->send(kMaxWindow + note, memory_.note(note));
 }
 
 bool Courier::is_delivered() const {
@@ -283,7 +328,7 @@ std::optional<Courier::Time> Courier::alarm() const {
   if (is_reliable()) return soonest;
   const auto consider = [&](Time time) { soonest = std::min(soonest.value_or(time), time); };
   for (uint64_t s = peer_arrived_; s < next_; ++s) {
-    if (!outbox_[s % kWindow].arrived) consider(due(outbox_[s % kWindow]));
+    if (!outbox_[place_of(s)].arrived) consider(due(outbox_[place_of(s)]));
   }
   if (owes_report()) consider(owing_since_ + kTellAfter);
   return soonest;

@@ -7,6 +7,8 @@
 #include <deque>
 #include <random>
 
+#include "transport/verbs/verbs_rules.h"
+
 namespace cohort::transport {
 namespace {
 
@@ -51,6 +53,7 @@ class Cable {
       if (lane.slots.empty()) continue;
       const Lane::Slot slot = lane.slots.front();
       lane.slots.pop_front();
+      EXPECT_LE(frame.size(), slot.bytes.size());
       std::copy(frame.begin(), frame.end(), slot.bytes.begin());
       lane.received.push_back({.received = true, .id = slot.id, .size = frame.size()});
     }
@@ -110,7 +113,8 @@ class CablePort final : public FramePort {
 // Two couriers, and the cables between them.
 class Pair {
  public:
-  explicit Pair(Weather weather, uint32_t rails = 1, uint32_t seed = 1) : lanes_(2 * rails) {
+  explicit Pair(Weather weather, uint32_t rails = 1, uint32_t seed = 1, FrameRules rules = {})
+      : rules_(rules), lanes_(2 * rails) {
     for (uint32_t r = 0; r < rails; ++r)
       cables_.push_back(std::make_unique<Cable>(weather, seed + r));
     for (int end = 0; end < 2; ++end) couriers_.push_back(make_courier(end, rails));
@@ -124,19 +128,20 @@ class Pair {
 
  private:
   std::unique_ptr<Courier> make_courier(int end, uint32_t rails) {
-    FrameMemory memory(rails);
+    FrameMemory memory(rules_, rails);
     std::vector<std::unique_ptr<FramePort>> ports;
     for (uint32_t r = 0; r < rails; ++r) {
       const auto own = static_cast<size_t>(end);
       ports.push_back(
           std::make_unique<CablePort>(*cables_[r], lanes_[2 * r + own], lanes_[2 * r + 1 - own]));
-      for (uint32_t slot = 0; slot < kReceiveSlots; ++slot)
+      for (uint32_t slot = 0; slot < rules_.receive_slots(); ++slot)
         EXPECT_TRUE(ports.back()->receive(slot, memory.received(r, slot)));
     }
     return std::make_unique<Courier>(std::move(memory), std::move(ports),
                                      Courier::Options{.session = 7, .peer = "rank 1", .now = now_});
   }
 
+  const FrameRules rules_;
   std::vector<std::unique_ptr<Cable>> cables_;
   std::vector<Lane> lanes_;
   Courier::Time now_{};
@@ -185,35 +190,83 @@ struct Case {
   const char* name;
   Weather weather;
   uint32_t rails = 1;
+  FrameRules rules = {};
 };
+constexpr Weather kStorm{.lost = 0.2, .twice = 0.2, .late = 0.2};
+constexpr FrameRules kApple = kAppleRules.frames;
+constexpr FrameRules kTiny{.frame_bytes = FrameRules::kLeastFrameBytes,
+                           .window = FrameRules::kLeastWindow};
 
 class CourierIn : public ::testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(
-    Weathers, CourierIn,
-    ::testing::Values(Case{"Reliable", {.reliable = true}},
-                      Case{"ReliableTwoRails", {.reliable = true}, 2}, Case{"Calm", {}},
-                      Case{"Loss3", {.lost = 0.03}}, Case{"Loss40", {.lost = 0.4}},
-                      Case{"Late", {.late = 0.3}}, Case{"Twice", {.twice = 0.3}},
-                      Case{"Storm", {.lost = 0.2, .twice = 0.2, .late = 0.2}},
-                      Case{"StormThreeRails", {.lost = 0.2, .twice = 0.2, .late = 0.2}, 3}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Weathers, CourierIn,
+                         ::testing::Values(Case{"Reliable", {.reliable = true}},
+                                           Case{"ReliableTwoRails", {.reliable = true}, 2},
+                                           Case{"Calm", {}}, Case{"Loss3", {.lost = 0.03}},
+                                           Case{"Loss40", {.lost = 0.4}},
+                                           Case{"Late", {.late = 0.3}},
+                                           Case{"Twice", {.twice = 0.3}}, Case{"Storm", kStorm},
+                                           Case{"StormThreeRails", kStorm, 3},
+                                           Case{"AppleCalm", {}, 1, kApple},
+                                           Case{"AppleLoss3", {.lost = 0.03}, 1, kApple},
+                                           Case{"AppleStorm", kStorm, 1, kApple},
+                                           Case{"AppleStormThreeRails", kStorm, 3, kApple},
+                                           Case{"TinyReliable", {.reliable = true}, 1, kTiny},
+                                           Case{"TinyLoss3", {.lost = 0.03}, 1, kTiny}),
+                         [](const auto& test) { return test.param.name; });
 
 TEST_P(CourierIn, MessagesArriveInOrderAndExactlyOnce) {
   for (uint32_t seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE(seed);
-    Pair pair(GetParam().weather, GetParam().rails, seed);
-    exchange(pair, 400, seed);
+    Pair pair(GetParam().weather, GetParam().rails, seed, GetParam().rules);
+    exchange(pair, GetParam().rules == kTiny ? 20 : 400, seed);
+  }
+}
+
+// Sends `bytes` from end 0 in messages as long as they may be; the other end has to get the same.
+void transfer(Pair& pair, std::span<const std::byte> bytes) {
+  size_t sent = 0, taken = 0;
+  for (int64_t step = 0; taken < bytes.size(); ++step) {
+    ASSERT_LT(step, 4'000'000) << "stuck after " << taken << " of " << bytes.size();
+    const auto next = bytes.subspan(sent, std::min(kMaxMessageBytes, bytes.size() - sent));
+    if (!next.empty()) {
+      const auto out = pair[0].try_send({Kind::kPoint, bytes.size(), next}, pair.now());
+      ASSERT_TRUE(out) << out.error().message;
+      sent += *out ? next.size() : 0;
+    }
+    ASSERT_TRUE(pair[0].work(pair.now()));
+    const auto message = pair[1].try_receive(pair.now());
+    ASSERT_TRUE(message) << message.error().message;
+    if (!*message) continue;
+    const std::span<const std::byte> payload = (*message)->payload;
+    ASSERT_TRUE(std::ranges::equal(payload, bytes.subspan(taken, payload.size())));
+    taken += payload.size();
+    ASSERT_TRUE(pair[1].release(pair.now()));
+  }
+}
+
+TEST_P(CourierIn, TransfersOfAnySizeArrive) {
+  const FrameRules rules = GetParam().rules;
+  const size_t piece = rules.piece_bytes();
+  std::vector<size_t> sizes{1, 2, 3, 1000, 4095, 4096, 4097, 65535, 65536, 65537, 300'001};
+  for (size_t size : {piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 1}) sizes.push_back(size);
+  if (rules == kApple) sizes.push_back(4 << 20);
+  Pair pair(GetParam().weather, GetParam().rails, /*seed=*/1, rules);
+  for (size_t size : sizes) {
+    SCOPED_TRACE(size);
+    std::vector<std::byte> bytes(size);
+    for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i * 31 + i / 251 + size);
+    ASSERT_NO_FATAL_FAILURE(transfer(pair, bytes));
   }
 }
 
 TEST_P(CourierIn, ASenderRunsAWindowAheadAndNoFurther) {
-  Pair pair(GetParam().weather, GetParam().rails);
+  Pair pair(GetParam().weather, GetParam().rails, /*seed=*/1, GetParam().rules);
   uint32_t sent = 0;
   for (int i = 0; i < 1000; ++i) {
     if (*pair[0].try_send({Kind::kPoint, 0, {}}, pair.now())) ++sent;
     ASSERT_TRUE(pair[1].work(pair.now()));
   }
-  EXPECT_EQ(sent, kWindow);
+  EXPECT_EQ(sent, GetParam().rules.window);
 }
 
 TEST(Courier, WhatIsLostIsSentAgainThoughNothingElseIsSaid) {
@@ -288,7 +341,7 @@ TEST(Courier, ADeviceThatWorksAloneIsAskedWhetherItLivesWhenNothingElseTells) {
 
 TEST(Courier, APeerThatAnswersButTakesNothingIsWaitedForWithoutEnd) {
   Pair pair({.lost = 0.1});
-  for (uint32_t i = 0; i < kWindow; ++i)
+  for (uint32_t i = 0; i < FrameRules().window; ++i)
     ASSERT_TRUE(*pair[0].try_send({Kind::kPoint, 0, {}}, pair.now()));
   for (int i = 0; i < 3000; ++i) {
     pair.pass(std::chrono::milliseconds(10));
@@ -312,7 +365,7 @@ class Forged : public ::testing::Test {
     return pair_[1].work(pair_.now());
   }
 
-  Pair pair_{{}};
+  Pair pair_{{}, 1, 1, kTiny};
 };
 
 TEST_F(Forged, ReportsOfMoreThanWasSentAreNoticed) {
@@ -320,11 +373,20 @@ TEST_F(Forged, ReportsOfMoreThanWasSentAreNoticed) {
 }
 
 TEST_F(Forged, MessagesBeyondTheWindowAreNoticed) {
-  EXPECT_EQ(send({.session = 7}, Header{.sequence = kWindow}).error().code, Code::kDataLoss);
+  EXPECT_EQ(send({.session = 7}, Header{.sequence = kTiny.window}).error().code, Code::kDataLoss);
 }
 
 TEST_F(Forged, LengthsThatDoNotFitAreNoticed) {
   ASSERT_TRUE(send({.session = 7}, Header{.total = 100, .length = 100}, 99));
+  EXPECT_EQ(pair_[1].try_receive(pair_.now()).error().code, Code::kDataLoss);
+}
+
+TEST_F(Forged, PiecesThatDoNotBelongTogetherAreNoticed) {
+  const size_t piece = kTiny.piece_bytes();
+  const auto length = static_cast<uint32_t>(piece + 50);
+  ASSERT_TRUE(send({.session = 7}, Header{.total = 1000, .length = length}, piece));
+  ASSERT_FALSE(pair_[1].try_receive(pair_.now())->has_value());
+  ASSERT_TRUE(send({.session = 7}, Header{.sequence = 1, .total = 1000, .length = 49}, 49));
   EXPECT_EQ(pair_[1].try_receive(pair_.now()).error().code, Code::kDataLoss);
 }
 

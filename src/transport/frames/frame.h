@@ -1,11 +1,13 @@
 // What lies in front of each frame between two ends, little-endian:
 //
-//   u64 arrived   messages 0..arrived-1 have come
-//   u64 taken     so many have been taken: the sender may run kWindow ahead of it
-//   u32 beyond    bit i: message arrived + 1 + i has come, too
+//   u64 arrived   frames 0..arrived-1 have come
+//   u64 taken     so many have been taken: the sender may run a window ahead of it
+//   u32 beyond    bit i: frame arrived + 1 + i has come, too
 //   u32 session   both ends name the same; 0: a probe
 //
-// A frame of no more than these bytes only tells; in others a message's header (transport/header.h) and payload follow.
+// A frame of no more than these bytes only tells, and has no number; in others a message's header (transport/header.h) and
+// payload follow. A message that does not fit goes in several frames, all but the last of them full: the header's sequence
+// is the frame's, its length what there is of the message from here on.
 #pragma once
 
 #include <cstddef>

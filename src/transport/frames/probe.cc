@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -12,7 +13,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 // Where nothing is lost the largest frame, which some engines move in another way than small ones; else a few packets.
-constexpr size_t kProbeBytes = kMaxFrameBytes, kUnreliableProbeBytes = 8192;
+constexpr size_t kUnreliableProbeBytes = 8192;
 constexpr milliseconds kProbeLimit{1000};
 constexpr milliseconds kBetweenProbes{5};
 constexpr int kUnreliableProbes = 8;  // so that some arrive whatever is lost
@@ -23,8 +24,9 @@ struct Taken {
   bool sent = false;  // ours is out of its memory
 };
 
-size_t probe_bytes(const FramePort& port) {
-  return port.is_reliable() ? kProbeBytes : kUnreliableProbeBytes;
+size_t probe_bytes(const FramePort& port, const FrameRules& rules) {
+  const size_t largest = rules.frame_bytes;
+  return port.is_reliable() ? largest : std::min(largest, kUnreliableProbeBytes);
 }
 
 Result<Taken> take(FramePort& port, const FrameMemory& memory, uint32_t rail) {
@@ -36,7 +38,7 @@ Result<Taken> take(FramePort& port, const FrameMemory& memory, uint32_t rail) {
       taken.sent = true;
       continue;
     }
-    taken.came |= done->size == probe_bytes(port);
+    taken.came |= done->size == probe_bytes(port, memory.rules());
     COHORT_TRY_VOID(port.receive(done->id, memory.received(rail, done->id)));
   }
 }
@@ -50,13 +52,13 @@ Result<bool> agree(Meeting& meeting, bool yes) {
 }
 
 Result<void> post_all_slots(FramePort& port, const FrameMemory& memory, uint32_t rail) {
-  for (uint32_t slot = 0; slot < kReceiveSlots; ++slot)
+  for (uint32_t slot = 0; slot < memory.rules().receive_slots(); ++slot)
     COHORT_TRY_VOID(port.receive(slot, memory.received(rail, slot)));
   return {};
 }
 
 bool frames_cross(FramePort& port, const FrameMemory& memory, uint32_t rail) {
-  const std::span<std::byte> frame = memory.message(0).first(probe_bytes(port));
+  const std::span<std::byte> frame = memory.message(0).first(probe_bytes(port, memory.rules()));
   std::memset(frame.data(), 0, frame.size());
   const auto start = Clock::now();
   bool came = false, posted = false;

@@ -31,7 +31,7 @@ Result<std::unique_ptr<UcxPort>> open_port(Meeting& meeting, const FrameMemory& 
 
 Result<std::unique_ptr<Link>> open_ucx_between(Meeting& meeting) {
   COHORT_TRY(Alarm alarm, Alarm::make());
-  FrameMemory memory(/*rails=*/1);
+  FrameMemory memory(FrameRules(), /*rails=*/1);
   std::string why;
   COHORT_TRY(std::unique_ptr<FramePort> port, open_port(meeting, memory, why));
   if (!port) return fail(Code::kUnavailable, "{}", why);

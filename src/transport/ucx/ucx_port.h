@@ -60,8 +60,8 @@ class UcxPort final : public FramePort {
   int event_fd_ = -1;
   ucs_status_t failure_ = UCS_OK;
   int sending_ = 0;  // requests under way
-  std::array<Request, kWindow + kNoteSlots> sends_;
-  std::array<Request, kReceiveSlots> receives_;
+  std::array<Request, kMaxWindow + kNoteSlots> sends_;
+  std::array<Request, kMaxWindow + kNoteSlots> receives_;
   std::deque<Completion> done_;
 };
 

@@ -85,7 +85,7 @@ void choose_address(const VerbsLibrary& verbs, ibv_context* context, int count, 
     const bool empty = std::ranges::all_of(gid, [](std::byte b) { return b == std::byte(0); });
     if (empty || !is_routable_address(port.device, port.port, i)) continue;
     found_ipv4 = is_ipv4(gid);
-    if (!found_ipv4 && (kNeedsIpv4Address || port.gid_index >= 0)) continue;
+    if (!found_ipv4 && (kSystemRules.needs_ipv4 || port.gid_index >= 0)) continue;
     port.gid_index = i;
     port.gid = gid;
   }
@@ -128,9 +128,11 @@ std::string problem_of(const std::vector<RdmaPort>& ports) {
 
 }  // namespace
 
+bool RdmaPort::has_ipv4() const { return is_ipv4(gid); }
+
 std::string RdmaPort::address() const {
   char text[INET6_ADDRSTRLEN] = "";
-  if (is_ipv4(gid)) {
+  if (has_ipv4()) {
     inet_ntop(AF_INET, gid.data() + 12, text, sizeof(text));
   } else {
     inet_ntop(AF_INET6, gid.data(), text, sizeof(text));

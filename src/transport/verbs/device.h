@@ -23,6 +23,7 @@ struct RdmaPort {
   std::array<std::byte, 16> gid{};
 
   bool usable() const { return state == "active" && gid_index >= 0; }
+  bool has_ipv4() const;
   std::string address() const;  // "10.0.0.1" where the address is one of IPv4, else its bytes
 };
 

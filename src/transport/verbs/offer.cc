@@ -9,6 +9,7 @@ namespace cohort::transport {
 namespace {
 
 constexpr size_t kHeadBytes = 8;
+constexpr size_t kRulesBytes = 8;
 constexpr size_t kMaxAttempts = 16;
 
 int common_bits(const RailAddress& a, const RailAddress& b) {
@@ -21,6 +22,17 @@ int common_bits(const RailAddress& a, const RailAddress& b) {
   return bits;
 }
 
+Result<FrameRules> read_rules(std::string_view bytes) {
+  if (bytes.size() < kRulesBytes)
+    return fail(Code::kDataLoss, "an RDMA offer's rules have {} bytes", bytes.size());
+  const FrameRules rules{.frame_bytes = load<uint32_t>(bytes.data()),
+                         .window = load<uint32_t>(bytes.data() + 4)};
+  if (rules.frame_bytes >= FrameRules::kLeastFrameBytes && rules.window >= FrameRules::kLeastWindow)
+    return rules;
+  return fail(Code::kDataLoss, "an RDMA offer of {} frames of {} bytes", rules.window,
+              rules.frame_bytes);
+}
+
 }  // namespace
 
 std::string Offer::encode() const {
@@ -28,19 +40,31 @@ std::string Offer::encode() const {
   store(bytes.data(), session);
   store(bytes.data() + 4, rails);
   for (const RailAddress& port : ports) bytes += port.encode();
+  if (ports.empty() || frames == FrameRules()) return bytes;
+  store(bytes.data() + 6, static_cast<uint16_t>(ports.size()));
+  bytes.resize(bytes.size() + kRulesBytes);
+  char* rules = bytes.data() + bytes.size() - kRulesBytes;
+  store(rules, frames.frame_bytes);
+  store(rules + 4, frames.window);
   return bytes;
 }
 
 Result<Offer> Offer::decode(std::string_view bytes) {
-  const bool whole = bytes.size() >= kHeadBytes &&
-                     bytes.size() <= kHeadBytes + kMaxPorts * RailAddress::kBytes &&
-                     (bytes.size() - kHeadBytes) % RailAddress::kBytes == 0;
-  if (!whole) return fail(Code::kDataLoss, "an RDMA offer of {} bytes", bytes.size());
-  Offer offer{.session = load<uint32_t>(bytes.data()), .rails = load<uint32_t>(bytes.data() + 4)};
-  for (size_t at = kHeadBytes; at < bytes.size(); at += RailAddress::kBytes) {
+  const auto wrong = fail(Code::kDataLoss, "an RDMA offer of {} bytes", bytes.size());
+  if (bytes.size() < kHeadBytes) return wrong;
+  Offer offer{.session = load<uint32_t>(bytes.data()), .rails = load<uint16_t>(bytes.data() + 4)};
+  const size_t counted = load<uint16_t>(bytes.data() + 6) * RailAddress::kBytes;
+  bytes.remove_prefix(kHeadBytes);
+  const size_t size = counted > 0 ? counted : bytes.size();
+  const bool whole = size <= std::min(bytes.size(), kMaxPorts * RailAddress::kBytes) &&
+                     size % RailAddress::kBytes == 0;
+  if (!whole) return wrong;
+  for (size_t at = 0; at < size; at += RailAddress::kBytes) {
     COHORT_TRY(const RailAddress port, RailAddress::decode(bytes.substr(at, RailAddress::kBytes)));
     offer.ports.push_back(port);
   }
+  if (counted == 0) return offer;
+  COHORT_TRY(offer.frames, read_rules(bytes.substr(size)));
   return offer;
 }
 

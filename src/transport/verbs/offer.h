@@ -1,6 +1,9 @@
 // What the two ends of a link offer each other before they try, and in which order they try it. Pure.
 //
-//   u32 session   u32 rails at most   then 36 bytes a port: its address, without a queue pair (rail_address.h)
+//   u32 session   u16 rails at most   u16 ports   then 36 bytes a port: its address, without a queue pair (rail_address.h)
+//
+// Ports 0: all that follows is ports, and the end keeps the usual rules for frames. Else after the ports come u32 bytes of
+// the longest frame and u32 frames under way; what a later version puts behind them is skipped.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "transport/frames/frame_rules.h"
 #include "transport/verbs/rail_address.h"
 
 namespace cohort::transport {
@@ -17,8 +21,9 @@ struct Offer {
   static constexpr size_t kMaxPorts = 8;
 
   uint32_t session = 0;  // that of the end that dialled counts
-  uint32_t rails = 1;
+  uint16_t rails = 1;
   std::vector<RailAddress> ports;
+  FrameRules frames;  // what this end can keep; told only with ports
 
   std::string encode() const;
   static Result<Offer> decode(std::string_view bytes);  // kDataLoss

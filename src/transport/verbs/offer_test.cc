@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "transport/verbs/verbs_rules.h"
+
 namespace cohort::transport {
 namespace {
 
@@ -23,6 +25,45 @@ TEST(Offer, SurvivesItsWay) {
   EXPECT_EQ(read->ports[1].gid, offer.ports[1].gid);
   EXPECT_EQ(read->ports[1].first_packet, 0xabcdefu);
   EXPECT_EQ(read->ports[1].mtu_bytes, 1024);
+}
+
+TEST(Offer, UsualRulesAreNotTold) {
+  const Offer offer{.rails = 4, .ports = {port({10, 0, 0, 1})}};
+  EXPECT_EQ(offer.encode().size(), 8u + 36u) << "what older versions understand";
+  EXPECT_EQ(Offer::decode(offer.encode())->frames, FrameRules());
+}
+
+TEST(Offer, OtherRulesFollowThePortsAndLeaveRoomForMore) {
+  const Offer offer{.rails = 4,
+                    .ports = {port({10, 0, 0, 1}), port({10, 0, 0, 2})},
+                    .frames = {.frame_bytes = 4096, .window = 24}};
+  std::string bytes = offer.encode();
+  for (int i = 0; i < 100; ++i) {
+    const auto read = Offer::decode(bytes);
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->frames, offer.frames);
+    EXPECT_EQ(read->rails, 4);
+    ASSERT_EQ(read->ports.size(), 2u);
+    bytes += 'x';  // of a later version
+  }
+}
+
+TEST(Offer, RulesThatNobodyCanKeepAreRefused) {
+  Offer offer{.ports = {port({10, 0, 0, 1})}, .frames = {.frame_bytes = 4096, .window = 24}};
+  const std::string good = offer.encode();
+  for (size_t size = 8; size < good.size(); ++size)
+    EXPECT_FALSE(Offer::decode(std::string_view(good).substr(0, size))) << size;
+  offer.frames.frame_bytes = 64;
+  EXPECT_FALSE(Offer::decode(offer.encode()));
+  offer.frames = {.frame_bytes = 4096, .window = 1};
+  EXPECT_FALSE(Offer::decode(offer.encode()));
+}
+
+TEST(Offer, OfTwoRulesTheLesserHold) {
+  const FrameRules apple = kAppleRules.frames, usual;
+  EXPECT_EQ(common_rules(apple, usual), common_rules(usual, apple));
+  EXPECT_EQ(common_rules(apple, usual).frame_bytes, 4096u);
+  EXPECT_EQ(common_rules(apple, usual).window, 8u);
 }
 
 TEST(Offer, WhatIsNoOfferIsRefused) {

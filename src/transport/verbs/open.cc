@@ -8,7 +8,6 @@
 #include "transport/cipher.h"
 #include "transport/verbs/offer.h"
 #include "transport/verbs/queue_pair.h"
-#include "transport/verbs/system.h"
 #include "transport/verbs/verbs.h"
 #include "transport/frames/frame_link.h"
 #include "transport/frames/probe.h"
@@ -18,7 +17,8 @@ namespace {
 
 class Opening {
  public:
-  Opening(Meeting& meeting, const VerbsOptions& options) : meeting_(meeting), options_(options) {}
+  Opening(Meeting& meeting, const VerbsOptions& options)
+      : meeting_(meeting), options_(options), rules_(options.rules.value_or(kSystemRules)) {}
 
   Result<FrameLink::Parts> run();
 
@@ -32,6 +32,7 @@ class Opening {
 
   Meeting& meeting_;
   const VerbsOptions& options_;
+  const VerbsRules rules_;
   std::optional<FrameMemory> memory_;
   std::vector<RdmaPort> ports_;
   Offer ours_, theirs_;
@@ -42,15 +43,17 @@ class Opening {
 Result<void> Opening::exchange_offers() {
   ports_ = options_.ports;
   if (ports_.empty()) ports_ = rdma_ports().value_or(std::vector<RdmaPort>());
-  std::erase_if(ports_, [](const RdmaPort& port) { return !port.usable(); });
+  std::erase_if(ports_, [this](const RdmaPort& port) {
+    return !port.usable() || (rules_.needs_ipv4 && !port.has_ipv4());
+  });
   ports_.resize(std::min(ports_.size(), Offer::kMaxPorts));
   std::array<std::byte, 4> random;
   COHORT_TRY_VOID(fill_random(random));
   ours_.session = load<uint32_t>(random.data()) | 1;  // 0 is a probe's
-  ours_.rails = static_cast<uint32_t>(options_.max_rails);
-  const bool reliable =
-      kHasReliableQueuePairs &&
-      options_.type.value_or(QueuePairType::kReliable) == QueuePairType::kReliable;
+  ours_.rails = static_cast<uint16_t>(options_.max_rails);
+  ours_.frames = rules_.frames;
+  const bool reliable = rules_.has_reliable && options_.type.value_or(QueuePairType::kReliable) ==
+                                                   QueuePairType::kReliable;
   for (const RdmaPort& port : ports_) {
     ours_.ports.push_back({.lid = port.lid,
                            .mtu_bytes = port.mtu_bytes,
@@ -72,7 +75,7 @@ Result<FrameLink::Parts> Opening::run() {
   if (theirs_.ports.empty()) return fail(Code::kUnavailable, "the other has no usable RDMA port");
   const size_t wanted =
       std::min<size_t>({ours_.rails, theirs_.rails, ours_.ports.size(), theirs_.ports.size()});
-  memory_.emplace(static_cast<uint32_t>(wanted));
+  memory_.emplace(common_rules(ours_.frames, theirs_.frames), static_cast<uint32_t>(wanted));
   std::vector<Match> used;
   for (const Match& match : matches()) {
     if (rails_.size() == wanted) break;
@@ -110,8 +113,8 @@ Result<std::unique_ptr<QueuePair>> Opening::try_match(const Match& match) {
   };
   const size_t mine = meeting_.dialled() ? match.dialler : match.dialled;
   const size_t other = meeting_.dialled() ? match.dialled : match.dialler;
-  auto made = QueuePair::make(port, ours_.ports[mine].reliable && theirs_.ports[other].reliable,
-                              memory_->all());
+  const bool reliable = ours_.ports[mine].reliable && theirs_.ports[other].reliable;
+  auto made = QueuePair::make(port, {.reliable = reliable, .rules = rules_}, *memory_);
   COHORT_TRY_VOID(meeting_.tell(made ? (*made)->address().encode() : std::string()));
   COHORT_TRY(const std::string answer, meeting_.hear());
   if (!made) return refuse(made.error().message);
@@ -144,6 +147,10 @@ Result<std::unique_ptr<Link>> open_verbs_between(Meeting& meeting) {
 
 Result<std::unique_ptr<Link>> open_unreliable_verbs_between(Meeting& meeting) {
   return open_verbs_link(meeting, {.type = QueuePairType::kUnreliable});
+}
+
+Result<std::unique_ptr<Link>> open_apple_verbs_between(Meeting& meeting) {
+  return open_verbs_link(meeting, {.rules = kAppleRules});
 }
 
 bool has_usable_rdma_port() {

@@ -9,16 +9,14 @@
 
 #include "base/bytes.h"
 #include "transport/cipher.h"
-#include "transport/frames/frame_memory.h"
 #include "transport/verbs/system.h"
 
 namespace cohort::transport {
 namespace {
 
-constexpr uint32_t kMaxSends = kWindow + kNoteSlots + 1;  // and a ping
-constexpr int kCompletions = kMaxSends + kReceiveSlots;
+constexpr uint32_t kOtherSends = kNoteSlots + 1;  // a ping
 constexpr uint64_t kReceivedBit = uint64_t{1} << 32;
-static_assert(kMaxSends <= 32 && kReceiveSlots <= 32, "the least that devices are known to take");
+static_assert(kMaxWindow + kOtherSends <= 32, "the least that devices are known to take");
 
 // RC: a lost packet is sent again after 4.096 us * 2^14 = 67 ms, six times (seven means without end to some drivers, as it
 // does where no slot is posted); a peer that is not there fails within a second. A peer that is there but has no receive
@@ -40,42 +38,30 @@ ibv_mtu mtu_code(uint16_t bytes) {  // 256 is 1, 512 is 2...
 
 }  // namespace
 
-Result<std::unique_ptr<QueuePair>> QueuePair::make(const RdmaPort& port, bool reliable,
-                                                   std::span<std::byte> memory) {
-  std::unique_ptr<QueuePair> made(new QueuePair(port, reliable));
+Result<std::unique_ptr<QueuePair>> QueuePair::make(const RdmaPort& port, const Wish& wish,
+                                                   const FrameMemory& memory) {
+  std::unique_ptr<QueuePair> made(new QueuePair(port, wish.reliable));
   COHORT_TRY(made->verbs_, verbs_library());
   COHORT_TRY(made->context_, open_rdma_device(port.device));
-  COHORT_TRY_VOID(made->create(memory));
+  COHORT_TRY_VOID(made->create(wish.rules, memory));
   return made;
 }
 
-Result<void> QueuePair::create(std::span<std::byte> memory) {
+Result<void> QueuePair::create(const VerbsRules& rules, const FrameMemory& frames) {
+  const std::span<std::byte> memory = frames.all();
   const VerbsDelete owner{verbs_};
   fcntl(context_->async_fd, F_SETFL, fcntl(context_->async_fd, F_GETFL) | O_NONBLOCK);
   domain_ = {verbs_->alloc_pd(context_.get()), owner};
   if (!domain_) return refused(port_.device, "a protection domain", errno);
-  const int access = IBV_ACCESS_LOCAL_WRITE | kRemoteAccess;
+  int access = IBV_ACCESS_LOCAL_WRITE;
+  if (rules.registers_for_remote) access |= IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
   region_ = {verbs_->reg_mr(domain_.get(), memory.data(), memory.size(), access), owner};
   if (!region_) {
     const int error = errno;
     return fail(Code::kUnavailable, "RDMA device {} cannot register {} of memory: {}. {}",
                 port_.device, format_bytes(memory.size()), strerror(error), locked_memory_hint());
   }
-  if (kHasCompletionEvents && verbs_->create_comp_channel != nullptr)
-    channel_ = {verbs_->create_comp_channel(context_.get()), owner};
-  if (channel_) fcntl(channel_->fd, F_SETFL, fcntl(channel_->fd, F_GETFL) | O_NONBLOCK);
-  completions_ = {verbs_->create_cq(context_.get(), kCompletions, nullptr, channel_.get(), 0),
-                  owner};
-  if (!completions_) return refused(port_.device, "a completion queue", errno);
-  ibv_qp_init_attr wanted{};
-  wanted.send_cq = wanted.recv_cq = completions_.get();
-  wanted.cap.max_send_wr = kMaxSends;
-  wanted.cap.max_recv_wr = kReceiveSlots;
-  wanted.cap.max_send_sge = wanted.cap.max_recv_sge = 1;
-  wanted.qp_type = reliable_ ? IBV_QPT_RC : IBV_QPT_UC;
-  wanted.sq_sig_all = 1;
-  pair_ = {verbs_->create_qp(domain_.get(), &wanted), owner};
-  if (!pair_) return refused(port_.device, "a queue pair", errno);
+  COHORT_TRY_VOID(create_queues(rules, frames.rules()));
   std::array<std::byte, 4> random;
   COHORT_TRY_VOID(fill_random(random));
   first_packet_ = load<uint32_t>(random.data()) & 0xffffff;
@@ -87,6 +73,27 @@ Result<void> QueuePair::create(std::span<std::byte> memory) {
   if (reliable_) attributes.qp_access_flags |= IBV_ACCESS_REMOTE_WRITE;  // of nothing: ping()
   return modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
                 "INIT");
+}
+
+Result<void> QueuePair::create_queues(const VerbsRules& rules, const FrameRules& frames) {
+  const VerbsDelete owner{verbs_};
+  const uint32_t sends = frames.window + kOtherSends, receives = frames.receive_slots();
+  if (rules.has_events && verbs_->create_comp_channel != nullptr)
+    channel_ = {verbs_->create_comp_channel(context_.get()), owner};
+  if (channel_) fcntl(channel_->fd, F_SETFL, fcntl(channel_->fd, F_GETFL) | O_NONBLOCK);
+  completions_ = {verbs_->create_cq(context_.get(), static_cast<int>(sends + receives), nullptr,
+                                    channel_.get(), 0),
+                  owner};
+  if (!completions_) return refused(port_.device, "a completion queue", errno);
+  ibv_qp_init_attr wanted{};
+  wanted.send_cq = wanted.recv_cq = completions_.get();
+  wanted.cap.max_send_wr = sends;
+  wanted.cap.max_recv_wr = receives;
+  wanted.cap.max_send_sge = wanted.cap.max_recv_sge = 1;
+  wanted.qp_type = reliable_ ? IBV_QPT_RC : IBV_QPT_UC;
+  wanted.sq_sig_all = 1;
+  pair_ = {verbs_->create_qp(domain_.get(), &wanted), owner};
+  return pair_ ? Result<void>() : refused(port_.device, "a queue pair", errno);
 }
 
 Result<void> QueuePair::modify(ibv_qp_attr& attributes, int mask, const char* state) {

@@ -7,17 +7,23 @@
 
 #include "transport/verbs/context.h"
 #include "transport/verbs/device.h"
+#include "transport/frames/frame_memory.h"
 #include "transport/frames/frame_port.h"
 #include "transport/verbs/rail_address.h"
+#include "transport/verbs/verbs_rules.h"
 
 namespace cohort::transport {
 
 class QueuePair final : public FramePort {
  public:
+  struct Wish {
+    bool reliable = true;
+    VerbsRules rules;
+  };
   // `memory` holds all frames, outlives the queue pair and is registered with it. kUnavailable says what the system
   // refuses, and what to do.
-  static Result<std::unique_ptr<QueuePair>> make(const RdmaPort& port, bool reliable,
-                                                 std::span<std::byte> memory);
+  static Result<std::unique_ptr<QueuePair>> make(const RdmaPort& port, const Wish& wish,
+                                                 const FrameMemory& memory);
 
   RailAddress address() const;
   // After which the two can send; receives may be posted before.
@@ -37,7 +43,8 @@ class QueuePair final : public FramePort {
 
  private:
   QueuePair(const RdmaPort& port, bool reliable) : port_(port), reliable_(reliable) {}
-  Result<void> create(std::span<std::byte> memory);
+  Result<void> create(const VerbsRules& rules, const FrameMemory& memory);
+  Result<void> create_queues(const VerbsRules& rules, const FrameRules& frames);
   Result<void> take_events();
   tl::unexpected<Error> port_is_down() const;
   Result<void> modify(ibv_qp_attr& attributes, int mask, const char* state);

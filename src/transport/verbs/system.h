@@ -4,14 +4,11 @@
 #include <cstdint>
 #include <string>
 
+#include "transport/verbs/verbs_rules.h"
+
 namespace cohort::transport {
 
 extern const char* const kVerbsLibraryName;
-extern const bool kHasReliableQueuePairs;  // else only UC
-extern const bool kHasCompletionEvents;    // else waits look again after a while
-extern const bool kNeedsIpv4Address;       // queue pairs between other addresses are refused
-// Access flags without which memory is refused, though nobody reads or writes it from afar.
-extern const int kRemoteAccess;
 
 // Does this entry of a port's address table speak RoCE v2 (or InfiniBand)? Of two that do not differ otherwise, the one
 // that does not is RoCE v1.

@@ -2,8 +2,6 @@
 // note TN3205 says how it is enabled. docs/macos.md lists where it differs from other systems' verbs.
 #include "transport/verbs/system.h"
 
-#include <infiniband/verbs.h>
-
 #include <cstdio>
 #include <string_view>
 
@@ -24,10 +22,7 @@ std::string rdma_ctl_status() {
 }  // namespace
 
 const char* const kVerbsLibraryName = "librdma.dylib";
-const bool kHasReliableQueuePairs = false;
-const bool kHasCompletionEvents = false;
-const bool kNeedsIpv4Address = true;
-const int kRemoteAccess = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+const VerbsRules kSystemRules = kAppleRules;
 
 bool is_routable_address(const std::string&, uint8_t, int) { return true; }
 

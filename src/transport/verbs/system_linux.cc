@@ -22,10 +22,7 @@ bool has_entries(const char* folder) {
 }  // namespace
 
 const char* const kVerbsLibraryName = "libibverbs.so.1";
-const bool kHasReliableQueuePairs = true;
-const bool kHasCompletionEvents = true;
-const bool kNeedsIpv4Address = false;
-const int kRemoteAccess = 0;
+const VerbsRules kSystemRules;
 
 bool is_routable_address(const std::string& device, uint8_t port, int index) {
   std::ifstream file(

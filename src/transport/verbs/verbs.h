@@ -8,6 +8,7 @@
 #include "transport/link.h"
 #include "transport/meeting.h"
 #include "transport/verbs/device.h"
+#include "transport/verbs/verbs_rules.h"
 
 namespace cohort::transport {
 
@@ -19,6 +20,7 @@ struct VerbsOptions {
   std::vector<RdmaPort> ports;        // to try; empty: all that are usable
   std::optional<QueuePairType> type;  // none: RC where both have it
   int max_rails = kMaxRails;          // pairs of ports, where they are alike; at most kMaxRails
+  std::optional<VerbsRules> rules;    // none: this system's
 };
 
 // Both ends call it at the same time. They try their ports in turn until messages cross a pair of them in both
@@ -28,6 +30,7 @@ Result<std::unique_ptr<Link>> open_verbs_link(Meeting& meeting, const VerbsOptio
 
 Result<std::unique_ptr<Link>> open_verbs_between(Meeting& meeting);
 Result<std::unique_ptr<Link>> open_unreliable_verbs_between(Meeting& meeting);  // UC everywhere
+Result<std::unique_ptr<Link>> open_apple_verbs_between(Meeting& meeting);  // as on macOS everywhere
 
 bool has_usable_rdma_port();
 
