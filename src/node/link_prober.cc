@@ -9,9 +9,8 @@
 namespace cohort::node {
 namespace {
 
-constexpr std::chrono::seconds kBetweenLooks{1};  // at whether a pair is to be measured
-constexpr std::chrono::seconds kFirstRetry{3}, kLongestRetry{60};  // of what was broken off
-constexpr std::chrono::seconds kAnswerTimeout{10};                 // a runner starts meanwhile
+constexpr std::chrono::seconds kBetweenLooks{1};    // at whether a pair is to be measured
+constexpr std::chrono::seconds kAnswerTimeout{10};  // a runner starts meanwhile
 constexpr std::chrono::seconds kLastWordTimeout{5};
 
 std::string ports_of(const cluster::DeviceDocument& device) {
@@ -39,6 +38,7 @@ net::Task<void> LinkProber::run() {
   for (;;) {
     const net::Wake wake = co_await net::sleep_until(net::Clock::now() + kBetweenLooks);
     if (wake == net::Wake::kCancelled) co_return;
+    pauses_.keep_only([this](const std::string& peer) { return mesh_.find(peer) != nullptr; });
     if (is_measuring_ || around_.busy()) continue;
     std::optional<Way> way = next_way();
     if (way) co_await begin(std::move(*way));
@@ -52,8 +52,7 @@ std::optional<LinkProber::Way> LinkProber::next_way() const {
   net::TimePoint oldest = now - kFresh;
   for (const mesh::Peer& peer : mesh_.peers()) {
     const std::string now_there = peer.id > around_.own_id ? circumstances(peer.id) : "";
-    const auto pause = pauses_.find(peer.id);
-    if (now_there.empty() || (pause != pauses_.end() && now < pause->second.until)) continue;
+    if (now_there.empty() || pauses_.holds(peer.id, now)) continue;
     for (const std::string_view transport : kProbedTransports) {
       Way way(peer.id, transport);
       const auto known = findings_.find(way);
@@ -88,12 +87,10 @@ void LinkProber::keep(const Way& way, const std::string& circumstances,
   const std::string& peer = way.first;
   const net::TimePoint now = net::Clock::now();
   if (!outcome && outcome.error().code == Code::kCancelled) {
-    Pause& pause = pauses_[peer];
-    pause.length = std::clamp(2 * pause.length, kFirstRetry, kLongestRetry);
-    pause.until = now + pause.length;
+    pauses_.broke_off(peer, now);
     return;
   }
-  pauses_.erase(peer);
+  pauses_.succeeded(peer);
   Finding finding{.circumstances = circumstances, .when = now};
   if (outcome) {
     finding.measured = *outcome;

@@ -19,6 +19,7 @@
 #include "mesh/mesh.h"
 #include "node/measuring_runner.h"
 #include "node/probe_talk.h"
+#include "node/retry_pauses.h"
 
 namespace cohort::node {
 
@@ -53,11 +54,6 @@ class LinkProber {
     net::TimePoint when;
   };
 
-  struct Pause {
-    std::chrono::seconds length{0};
-    net::TimePoint until;
-  };
-
   net::Task<void> run();
   std::optional<Way> next_way() const;
   std::string circumstances(const std::string& peer) const;
@@ -76,7 +72,7 @@ class LinkProber {
   mesh::Mesh& mesh_;
   const Surroundings around_;
   std::map<Way, Finding> findings_;
-  std::map<std::string, Pause> pauses_;  // of peers with whom a measurement was broken off
+  RetryPauses pauses_;  // of peers with whom a measurement was broken off
   bool is_measuring_ = false;
   net::TaskGroup tasks_;
 };

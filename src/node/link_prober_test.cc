@@ -2,6 +2,8 @@
 #include "node/link_prober.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "mesh/testing/devices.h"
@@ -99,15 +101,33 @@ TEST_F(LinkProberTest, NothingIsMeasuredWhileEitherDeviceHasSomethingElseToDo) {
   EXPECT_TRUE(until([&] { return link(*second_).ways.size() == kProbedTransports.size(); }));
 }
 
+// Ends the connections that lead to a device as a pulled cable would.
+void cut_links_to(const Device& device) {
+  constexpr int kDescriptors = 1024;
+  int cut = 0;
+  for (int fd = 0; fd < kDescriptors; ++fd) {
+    sockaddr_in there{};
+    socklen_t size = sizeof(there);
+    const bool is_link = getpeername(fd, reinterpret_cast<sockaddr*>(&there), &size) == 0 &&
+                         there.sin_family == AF_INET &&
+                         ntohs(there.sin_port) == device.mesh->port();
+    if (is_link && shutdown(fd, SHUT_RDWR) == 0) ++cut;
+  }
+  EXPECT_GT(cut, 0);
+}
+
 class LinkProberDisturbed : public LinkProberTest {
  protected:
   // Has a measurement begin that does not end, and gives one of its ends something else to do.
   void disturb(std::optional<End>& end) {
     start({"stalled"});
-    ASSERT_TRUE(
-        until([&] { return first_->prober->is_measuring() && second_->prober->is_measuring(); }));
+    ASSERT_TRUE(both_measure());
     end->busy = true;
     expect_both_end();
+  }
+
+  bool both_measure() {
+    return until([&] { return first_->prober->is_measuring() && second_->prober->is_measuring(); });
   }
 
   void expect_both_end() {
@@ -124,10 +144,19 @@ TEST_F(LinkProberDisturbed, WhoBeganBreaksOffAndKeepsNothing) { disturb(first_);
 TEST_F(LinkProberDisturbed, WhoTakesPartBreaksOffAndKeepsNothing) { disturb(second_); }
 TEST_F(LinkProberDisturbed, ALinkLostMeanwhileEndsItForBothAndIsNoFinding) {
   start({"stalled"});
-  ASSERT_TRUE(
-      until([&] { return first_->prober->is_measuring() && second_->prober->is_measuring(); }));
+  ASSERT_TRUE(both_measure());
   mesh::testing::close_all(loop_, {&a_});
   expect_both_end();
+}
+
+TEST_F(LinkProberDisturbed, APairWhoseLinkWasLostIsMeasuredAgainOnceItIsBack) {
+  start({"stalled"});
+  ASSERT_TRUE(both_measure());
+  cut_links_to(a_);  // whom the other dials, and will again
+  expect_both_end();
+  EXPECT_FALSE(a_.downs.empty());
+  ASSERT_TRUE(until([&] { return a_.linked_with(*b_) && b_->linked_with(a_); }));
+  EXPECT_TRUE(both_measure());
 }
 
 TEST_F(LinkProberTest, WhatWasFoundHoldsAsLongAsThePortsAreTheSame) {
