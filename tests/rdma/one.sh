@@ -68,12 +68,13 @@ grep -q 'may be locked (ulimit -l)' /run/locked || wrong "no word of the limit"
 
 title "times"
 for transport in tcp verbs verbs-uc verbs-mac; do both time $transport; expect_right "time $transport"; done
-# In one machine UCX goes by its shared memory. Beyond 8 KiB it would change over to a queue pair of the software device, and
-# never finishes setting that up; not to is what the variable says.
-export UCX_RNDV_THRESH=inf
+echo "UCX as it likes, which in one machine is its shared memory:"
 both time ucx
 expect_right "time ucx"
-unset UCX_RNDV_THRESH
+echo "UCX over RDMA:"
+export UCX_TLS=$UCX_RDMA
+for command in time check; do both $command ucx; expect_right "$command ucx over RDMA"; done
+unset UCX_TLS
 
 title "the device vanishes"
 for transport in verbs verbs-uc; do

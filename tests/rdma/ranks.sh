@@ -2,6 +2,7 @@
 build=$1
 rank=$build/tests/rdma/rdma_rank
 faults=0
+UCX_RDMA=rc_verbs,ud_verbs,self  # UCX_TLS with nothing beside RDMA
 export UCX_UD_TIMEOUT=1000000s   # it counts cycles, of which an emulated processor has any number
 
 wrong() { echo "WRONG: $*"; faults=$((faults + 1)); }

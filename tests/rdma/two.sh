@@ -16,6 +16,7 @@ meet  # the other machine may start later
 
 title "every collective"
 for transport in verbs verbs-uc verbs-mac; do mine check $transport; done
+UCX_TLS=$UCX_RDMA mine check ucx
 
 for kind in "loss 3%" "delay 3ms reorder 98%" "delay 1ms loss 1% duplicate 2%"; do
   title "every collective, netem $kind"
@@ -45,9 +46,10 @@ for transport in verbs verbs-uc; do
 done
 meet
 
-title "times between two machines (UCX over TCP: it sets up no queue pair of the software device)"
-for transport in tcp verbs verbs-uc; do mine time $transport; done
-UCX_TLS=tcp UCX_RNDV_THRESH=inf mine time ucx
+title "times between two machines, UCX over RDMA and over TCP"
+for transport in tcp verbs verbs-uc verbs-mac; do mine time $transport; done
+UCX_TLS=$UCX_RDMA mine time ucx
+UCX_TLS=tcp mine time ucx
 
 . tests/rdma/cluster.sh
 
