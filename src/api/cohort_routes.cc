@@ -84,9 +84,13 @@ Json link_json(const cluster::LinkDocument& link) {
   std::vector<cluster::WayDocument> ways = link.ways;
   ways.push_back({"tcp", link.rtt_us_p50, link.rtt_us_p99, link.bandwidth_mbit_per_s});
   std::ranges::stable_sort(ways, {}, assumed_rtt_us);
-  Json out{{"peer", link.peer},     {"address", link.address},
-           {"kind", link.kind},     {"measured_unix_ms", link.measured_unix_ms},
-           {"ways", Json::array()}, {"missing_ways", Json::array()}};
+  Json out{{"peer", link.peer},
+           {"address", link.address},
+           {"kind", link.kind},
+           {"measured_unix_ms", link.measured_unix_ms},
+           {"ways", Json::array()},
+           {"missing_ways", Json::array()},
+           {"message_us", rate_or_null(link.message_us)}};
   out.update(way_json(ways.front()));
   for (const cluster::WayDocument& way : ways) out["ways"].push_back(way_json(way));
   for (const cluster::MissingWayDocument& way : link.missing_ways)
@@ -164,6 +168,7 @@ Json planned_links_json(const cluster::InstancePlan& plan, const cluster::Topolo
     links[i]["names"] = {topology.devices[static_cast<size_t>(from)].name,
                          topology.devices[static_cast<size_t>(to)].name};
     links[i]["rtt_us"] = facts.round_trip_s * 1e6;
+    links[i]["message_us"] = facts.path_seconds(cluster::kMessageBytes) * 1e6;
     links[i]["bandwidth_mbit_per_s"] = facts.bytes_per_s * 8 / 1e6;
   }
   return links;

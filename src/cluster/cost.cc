@@ -82,12 +82,12 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
   return slowest;
 }
 
-// A message of `bytes` from one device to another: half a round trip, the bytes at the link's rate, and the work at both
-// ends, which only TCP has: elsewhere the link's times hold it. Infinite when there is no way.
+// A message of `bytes` from one device to another: its way, and the work at both ends, which only TCP has: elsewhere the
+// link's times hold it. Infinite when there is no way.
 double message_seconds(const Topology& topology, int from, int to, double bytes) {
   const LinkFacts& link = topology.link(from, to);
   if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
-  const double path_s = link.round_trip_s / 2 + bytes / link.bytes_per_s;
+  const double path_s = link.path_seconds(bytes);
   if (link.transport != kTcp) return path_s;
   const DeviceFacts& sender = topology.devices[static_cast<size_t>(from)];
   return path_s + sender.message_s + bytes * sender.message_byte_s;
@@ -185,6 +185,13 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
     largest.weight_bytes = std::max(largest.weight_bytes, layer.weight_bytes);
     largest.kv_bytes_per_token = std::max(largest.kv_bytes_per_token, layer.kv_bytes_per_token);
   }
+}
+
+double LinkFacts::path_seconds(double bytes) const {
+  const double empty_s = round_trip_s / 2;
+  const double measured_bytes = message_s > empty_s ? std::min(bytes, kMessageBytes) : 0;
+  return empty_s + (message_s - empty_s) * measured_bytes / kMessageBytes +
+         (bytes - measured_bytes) / bytes_per_s;
 }
 
 double all_reduce_seconds(const Topology& topology, const std::vector<StageMember>& members,

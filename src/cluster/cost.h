@@ -102,12 +102,19 @@ inline bool is_rdma(std::string_view transport) {
   return transport == "verbs" || transport == "ucx";
 }
 
+inline constexpr double kMessageBytes = 8192;  // what a token's sum has in most models
+
 struct LinkFacts {
   bool reachable = false;
   uint8_t transport = kTcp;  // of kTransports
   bool decided = false;      // it was the fastest of several
   double round_trip_s = 0;   // p50
   double bytes_per_s = 0;
+  double message_s = 0;  // one way, of kMessageBytes after a pause, where it was measured; else 0
+
+  // Of a message on its way: half a round trip and the bytes at the link's rate, unless messages were measured, which on
+  // a switch take longer and with a rate saved up shorter.
+  double path_seconds(double bytes) const;
 };
 
 // Devices by index; links[i * devices.size() + j] is i -> j.

@@ -45,6 +45,7 @@ struct LinkDocument {
   std::string kind;  // of the interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
   double rtt_us_p50 = 0;  // zeros: not measured yet
   double rtt_us_p99 = 0;
+  double message_us = 0;  // of kMessageBytes (cost.h) as ranks exchange them; 0: not known
   double bandwidth_mbit_per_s = 0;
   int64_t measured_unix_ms = 0;
   std::vector<WayDocument> ways;
@@ -59,6 +60,7 @@ struct LinkDocument {
     visit("kind", kind);
     visit("rtt_us_p50", rtt_us_p50);
     visit("rtt_us_p99", rtt_us_p99);
+    visit("message_us", message_us);
     visit("bandwidth_mbit_per_s", bandwidth_mbit_per_s);
     visit("measured_unix_ms", measured_unix_ms);
   }

@@ -70,6 +70,7 @@ LinkFacts tcp_facts(const LinkDocument* link, const LinkDocument* back) {
     if (measured == nullptr || measured->bandwidth_mbit_per_s <= 0) continue;
     facts.round_trip_s = measured->rtt_us_p50 * 1e-6;
     facts.bytes_per_s = measured->bandwidth_mbit_per_s * 1e6 / 8;
+    facts.message_s = measured->message_us * 1e-6;
     break;
   }
   return facts;
@@ -85,9 +86,8 @@ LinkFacts way_facts(const WayDocument& way, uint8_t transport) {
 
 // Of a message as all-reduces of one token send them.
 double typical_seconds(const LinkFacts& facts) {
-  constexpr double kTypicalBytes = 8192;
   if (!facts.reachable) return std::numeric_limits<double>::infinity();
-  return facts.round_trip_s / 2 + kTypicalBytes / facts.bytes_per_s;
+  return facts.path_seconds(kMessageBytes);
 }
 
 // Between the same cores shared memory is the faster way: figures that say otherwise were taken on a busy machine.

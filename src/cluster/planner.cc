@@ -160,6 +160,7 @@ bool all_alike(const Topology& topology, const std::vector<int>& devices) {
       if (first == nullptr) first = &link;
       if (link.reachable != first->reachable || link.transport != first->transport ||
           !close(link.round_trip_s, first->round_trip_s) ||
+          !close(link.message_s, first->message_s) ||
           !close(link.bytes_per_s, first->bytes_per_s)) {
         return false;
       }

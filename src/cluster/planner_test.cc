@@ -236,6 +236,18 @@ TEST(Cost, WhatAMessageCostsAtItsEndsCountsInEveryAllReduce) {
   EXPECT_NEAR(all_reduce_seconds(same_host, members, 8000), 10e-6 + 8e-6, 1e-12);
 }
 
+TEST(Cost, AMeasuredMessagePricesWhatIsNotLonger) {
+  const LinkFacts by_rate{.round_trip_s = 20e-6, .bytes_per_s = 1e8};
+  EXPECT_NEAR(by_rate.path_seconds(4096), 10e-6 + 4096 / 1e8, 1e-12);
+  LinkFacts measured = by_rate;
+  measured.message_s = 14e-6;
+  EXPECT_NEAR(measured.path_seconds(0), 10e-6, 1e-12);
+  EXPECT_NEAR(measured.path_seconds(4096), 12e-6, 1e-12);
+  EXPECT_NEAR(measured.path_seconds(8192 + 1000), 14e-6 + 1000 / 1e8, 1e-12);
+  measured.message_s = 9e-6;  // shorter than an empty one: that was no good moment
+  EXPECT_NEAR(measured.path_seconds(4096), by_rate.path_seconds(4096), 1e-12);
+}
+
 TEST(Cost, LogitsOfOtherRanksCostWhatComputingThemDoesNotHide) {
   auto model = even_model(16, kGiB);
   model.width = 1000;

@@ -54,6 +54,7 @@ struct LinkStatus {
       kind;  // of the local interface: "ethernet", "wifi", "thunderbolt", "loopback", "other"
   double round_trip_p50_s = 0;
   double round_trip_p99_s = 0;
+  double message_s = 0;  // of kProbeMessageBytes (path_probe.h)
   double bytes_per_s = 0;
   net::TimePoint measured_at;
 };

@@ -211,11 +211,15 @@ TEST_F(TwoDevices, BothEndsLearnWhatTheirPathCarries) {
   EXPECT_GT(here.round_trip_p50_s, 0);
   EXPECT_LT(here.round_trip_p50_s, 1);
   EXPECT_GE(here.round_trip_p99_s, here.round_trip_p50_s);
+  EXPECT_GT(here.message_s, 0);
+  EXPECT_LT(here.message_s, 1);
   EXPECT_GT(here.bytes_per_s, 1e6);
   EXPECT_EQ(here.round_trip_p50_s, there.round_trip_p50_s);
+  EXPECT_EQ(here.message_s, there.message_s);
   EXPECT_EQ(here.bytes_per_s, there.bytes_per_s);
-  fmt::print("round trip {:.1f} us, 99% {:.1f} us, {:.2f} GB/s\n", here.round_trip_p50_s * 1e6,
-             here.round_trip_p99_s * 1e6, here.bytes_per_s / 1e9);
+  fmt::print("round trip {:.1f} us, 99% {:.1f} us, message {:.1f} us, {:.2f} GB/s\n",
+             here.round_trip_p50_s * 1e6, here.round_trip_p99_s * 1e6, here.message_s * 1e6,
+             here.bytes_per_s / 1e9);
 }
 
 TEST_F(TwoDevices, NothingIsMeasuredWhileEitherEndIsBusy) {

@@ -163,6 +163,7 @@ void Prober::finish(const Result<PathFigures>& figures) {
   path.next = after(kAgain, 0.95 + chance() / 10);
   path.status.round_trip_p50_s = figures->round_trip_p50_s;
   path.status.round_trip_p99_s = figures->round_trip_p99_s;
+  path.status.message_s = figures->message_s;
   path.status.bytes_per_s = figures->bytes_per_s;
   path.status.measured_at = Clock::now();
   events_.measured(peer);

@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cluster/cost.h"
 #include "cluster/neighbours.h"
+#include "mesh/path_probe.h"
 
 namespace cohort::node {
 namespace {
@@ -15,6 +17,7 @@ constexpr const char* kCallStream = "call";
 constexpr std::chrono::milliseconds kLeaderPoll{50};
 constexpr size_t kMaxAddresses = 16;  // that others are told of
 constexpr size_t kMaxMarks = 4096;
+static_assert(mesh::kProbeMessageBytes == cluster::kMessageBytes);
 
 struct PlaceCall {
   std::string method = "place";
@@ -204,6 +207,7 @@ void Cluster::fill_links(cluster::DeviceDocument& self) const {
       document.kind = link->kind;
       document.rtt_us_p50 = link->round_trip_p50_s * 1e6;
       document.rtt_us_p99 = link->round_trip_p99_s * 1e6;
+      document.message_us = link->message_s * 1e6;
       document.bandwidth_mbit_per_s = link->bytes_per_s * 8 / 1e6;
       if (link->bytes_per_s > 0) document.measured_unix_ms = unix_ms_of(link->measured_at);
     }
