@@ -161,6 +161,8 @@ class Backend {
 
   // -- a step --
   virtual void begin_step(const StepPlan& plan) = 0;  // `plan` must outlive the step
+  // From now on the plan's rows are these, some of those that the step began with. `part` must outlive the step.
+  virtual void select_rows(const StepPlan& part) = 0;
   virtual Result<void> read(
       Tensor x, std::span<float> out) = 0;  // row-major; finishes the step's work so far
   virtual Result<void> finish() = 0;        // the end of a step of which nothing is read
@@ -202,6 +204,10 @@ class Backend {
   // The first error of these is kept: read() and finish() return it, from then on. What the step computes after it
   // means nothing.
   virtual void all_sum(Tensor& x) = 0;
+  // all_sum() and add() in two halves, so that the sum can travel while this rank computes on. begin_sum() is done with x
+  // when it returns. One sum at a time.
+  virtual void begin_sum(Tensor x) = 0;
+  virtual void add_sum(Tensor& h) = 0;  // h += the sum that was begun
   // From one rank to another, as Group::send_values(). Who sends goes on as soon as the link has taken the values.
   virtual void send(int to, Tensor x) = 0;
   virtual Tensor receive(int from, int32_t rows, int32_t columns) = 0;

@@ -24,6 +24,8 @@ struct StepPlan {
   std::vector<int32_t> tokens;       // one a row
   std::vector<SequenceRun> runs;     // in the order of rows, covering all of them
   std::vector<int32_t> logits_rows;  // rows whose logits are wanted, ascending
+  // For the ranks of a tensor group: each half of the rows is computed while the other's sums travel (models/halves.h).
+  bool in_halves = false;
 };
 
 }  // namespace cohort::backend

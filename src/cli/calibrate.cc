@@ -41,7 +41,8 @@ Result<cluster::StepSpeed> step_speed(const backend::Choice& choice,
                             .message_us_per_kib = message.byte_s * 1024 * 1e6,
                             .shm_round_trip_us = shm.round_trip_p50_s * 1e6,
                             .shm_round_trip_us_p99 = shm.round_trip_p99_s * 1e6,
-                            .shm_gb_per_s = shm.bytes_per_s / 1e9};
+                            .shm_gb_per_s = shm.bytes_per_s / 1e9,
+                            .hides_sums = choice.name == "cpu"};
 }
 
 // Those that are there; the one that is used comes first.

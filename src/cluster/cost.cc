@@ -93,6 +93,48 @@ double message_seconds(const Topology& topology, int from, int to, double bytes)
   return path_s + sender.message_s + bytes * sender.message_byte_s;
 }
 
+// As transport/group.cc does it: few or small, each sends all to every other at once; else each sums a share and sends it
+// round. `seconds(from, to, bytes)` prices a message.
+template <class Seconds>
+double reduce_seconds(const std::vector<StageMember>& members, double bytes, Seconds seconds) {
+  const auto count = static_cast<double>(members.size());
+  if (count < 2) return 0;
+  const bool direct = count == 2 || (count - 1) * (count - 2) * bytes <= count * kBytesPerLatency;
+  const double part = direct ? bytes : bytes / count;
+  double slowest = 0;
+  for (const StageMember& from : members) {
+    double last = 0, others = 0;  // the parts leave one after the other
+    for (const StageMember& to : members) {
+      if (from.device == to.device) continue;
+      const double first = seconds(from.device, to.device, 0.0);
+      last = std::max(last, first);
+      others += seconds(from.device, to.device, part) - first;
+    }
+    slowest = std::max(slowest, last + others);
+  }
+  return direct ? slowest : 2 * slowest;
+}
+
+// What of a prompt's sums is hidden where the ranks compute one half of the rows while the other half's sums travel: of
+// the work and of their way the shorter, but for one half of a sum. Shared memory is the ranks' own work.
+double hidden_seconds(const PricedModel& model, const Topology& topology,
+                      const std::vector<Stage>& stages, const Load& load, double rows,
+                      double work_s) {
+  const std::vector<StageMember>& members = stages.front().members;
+  if (stages.size() > 1 || members.size() < 2 || rows < kLeastHalvedRows) return 0;
+  for (const StageMember& member : members) {
+    if (!topology.devices[static_cast<size_t>(member.device)].hides_sums) return 0;
+  }
+  const double sums = kSyncsPerLayer * static_cast<double>(model.layers.size());
+  const double travel_s =
+      sums * reduce_seconds(members, rows * model.width * load.wire_bytes,
+                            [&](int from, int to, double bytes) {
+                              const LinkFacts& link = topology.link(from, to);
+                              return link.transport == kShm ? 0 : link.path_seconds(bytes);
+                            });
+  return std::min(work_s, travel_s) * (1 - 1 / (2 * sums));
+}
+
 double sync_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                     const Load& load, double rows) {
   if (stage.members.size() < 2) return 0;
@@ -196,23 +238,9 @@ double LinkFacts::path_seconds(double bytes) const {
 
 double all_reduce_seconds(const Topology& topology, const std::vector<StageMember>& members,
                           double bytes) {
-  const auto count = static_cast<double>(members.size());
-  if (count < 2) return 0;
-  const bool direct = count == 2 || (count - 1) * (count - 2) * bytes <= count * kBytesPerLatency;
-  const double part = direct ? bytes : bytes / count;
-  double slowest = 0;
-  for (const StageMember& from : members) {
-    double last = 0, others = 0;  // the parts leave one after the other
-    for (const StageMember& to : members) {
-      if (from.device == to.device) continue;
-      const double first = message_seconds(topology, from.device, to.device, 0);
-      const double whole = message_seconds(topology, from.device, to.device, part);
-      last = std::max(last, first);
-      others += whole - first;
-    }
-    slowest = std::max(slowest, last + others);
-  }
-  return direct ? slowest : 2 * slowest;
+  return reduce_seconds(members, bytes, [&](int from, int to, double part) {
+    return message_seconds(topology, from, to, part);
+  });
 }
 
 uint64_t member_memory_bytes(const PricedModel& model, const Stage& stage,
@@ -252,7 +280,10 @@ Prediction predict(const PricedModel& model, const Topology& topology,
 
   const double chunk_rows = std::min(load.prompt, kPrefillChunk);
   const double chunks = std::ceil(static_cast<double>(load.prompt) / chunk_rows);
-  const StepTimes chunk = step_times(model, topology, stages, load, chunk_rows, false);
+  StepTimes chunk = step_times(model, topology, stages, load, chunk_rows, false);
+  const double hidden = hidden_seconds(model, topology, stages, load, chunk_rows, chunk.weights);
+  chunk.syncs -= hidden;
+  chunk.stages.front() -= hidden;
   prediction.time_to_first_token_s = chunk.total() + (chunks - 1) * chunk.slowest();
   return prediction;
 }

@@ -93,6 +93,7 @@ struct DeviceFacts {
       0;                 // of weights, for all of a machine together; 0: no limit is known
   double message_s = 0;  // of a message over TCP and each of its bytes, beside the link's time
   double message_byte_s = 0;
+  bool hides_sums = false;  // computes half of a prompt's rows while the other half's sums travel
 };
 
 // What pairs of ranks may be linked by: TCP, which always goes, and what is better where it goes.
@@ -162,6 +163,7 @@ struct Prediction {
 inline constexpr uint64_t kReserveBytes =
     256ull << 20;                              // kept free on each device beside what a shard needs
 inline constexpr int32_t kPrefillChunk = 256;  // rows of a pipelined prefill chunk
+inline constexpr int32_t kLeastHalvedRows = 128;  // as models/halves.h
 
 // A token's way from logits to the client (sampling, frames, the daemon, HTTP) while the device's only core does nothing
 // else: 0.25 to 0.45 ms measured on a 5th generation EPYC.

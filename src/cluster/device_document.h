@@ -146,6 +146,7 @@ struct StepSpeed {
   double shm_round_trip_us = 0;  // of a small message to another rank of this host and back
   double shm_round_trip_us_p99 = 0;
   double shm_gb_per_s = 0;  // one way, copied in and out
+  bool hides_sums = false;  // computes one half of a prompt's rows while the other's sums travel
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -161,6 +162,7 @@ struct StepSpeed {
     visit("shm_round_trip_us", shm_round_trip_us);
     visit("shm_round_trip_us_p99", shm_round_trip_us_p99);
     visit("shm_gb_per_s", shm_gb_per_s);
+    visit("hides_sums", hides_sums);
   }
 };
 

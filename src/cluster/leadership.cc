@@ -227,7 +227,8 @@ DeviceFacts device_facts(const DeviceDocument& device, const WeightRates& rates)
           .layer_s = device.step.layer_us * 1e-6,
           .step_s = device.step.step_us * 1e-6,
           .message_s = device.step.message_us * 1e-6,
-          .message_byte_s = device.step.message_us_per_kib * 1e-6 / 1024};
+          .message_byte_s = device.step.message_us_per_kib * 1e-6 / 1024,
+          .hides_sums = device.step.hides_sums};
 }
 
 // What memory gives all devices of a machine together: as they have just measured, all at once, or else as calibrated.

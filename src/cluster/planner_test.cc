@@ -248,6 +248,25 @@ TEST(Cost, AMeasuredMessagePricesWhatIsNotLonger) {
   EXPECT_NEAR(measured.path_seconds(4096), by_rate.path_seconds(4096), 1e-12);
 }
 
+TEST(Cost, APromptsSumsTravelWhileTheOtherHalfIsComputed) {
+  const auto model = even_model(16, kGiB);
+  std::vector<DeviceFacts> devices{device("a", 8, 40), device("b", 8, 40)};
+  const std::vector<Stage> halves{{0, 16, {{0, 0.5}, {1, 0.5}}}};
+  const auto first_token = [&](double bytes_per_s, int rows) {
+    return predict(PricedModel(model), topology_of(devices, 0, bytes_per_s), halves,
+                   {.prompt = rows})
+        .time_to_first_token_s;
+  };
+  const double work = first_token(1e15, 256);
+  const double sums = 32 * 256 * 2048 * sizeof(float) / 1e8;
+  EXPECT_NEAR(first_token(1e8, 256), work + sums, 1e-3 * sums);
+  for (DeviceFacts& facts : devices) facts.hides_sums = true;
+  const double shorter = std::min(work, sums);
+  EXPECT_NEAR(first_token(1e8, 256), work + sums - shorter * (1 - 1 / 64.0), 1e-3 * sums);
+  EXPECT_NEAR(first_token(1e8, 64) / first_token(1e15, 64), (work + sums) / work, 0.01)
+      << "few rows";
+}
+
 TEST(Cost, LogitsOfOtherRanksCostWhatComputingThemDoesNotHide) {
   auto model = even_model(16, kGiB);
   model.width = 1000;

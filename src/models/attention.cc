@@ -28,7 +28,6 @@ class GroupedAttention final : public Block {
       backend.scale_by_position(q, options_.position_beta, options_.original_positions);
     }
     Tensor out = backend.linear(output_, backend.attention(q, k, v, attention_));
-    backend.all_sum(out);
     return out;
   }
 

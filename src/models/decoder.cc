@@ -1,6 +1,10 @@
 #include "models/decoder.h"
 
+#include <array>
 #include <vector>
+
+#include "base/check.h"
+#include "models/halves.h"
 
 namespace cohort::models {
 namespace {
@@ -35,32 +39,21 @@ std::vector<HeadPiece> pieces_of(std::span<const Range> shares, int64_t step) {
 
 class PreNormLayer final : public Layer {
  public:
-  struct Norm {
-    backend::Vector weight;
+  struct Part {
+    backend::Vector norm;
     float eps = 0;
+    std::unique_ptr<Block> block;
   };
-  PreNormLayer(Norm input, std::unique_ptr<Block> attention, Norm post,
-               std::unique_ptr<Block> feed_forward)
-      : input_norm_(input),
-        attention_(std::move(attention)),
-        post_norm_(post),
-        feed_forward_(std::move(feed_forward)) {}
+  explicit PreNormLayer(std::array<Part, 2> parts) : parts_(std::move(parts)) {}
 
-  void forward(Backend& backend, Tensor& h) const override {
-    add(backend, h, input_norm_, *attention_);
-    add(backend, h, post_norm_, *feed_forward_);
+  int blocks() const override { return static_cast<int>(parts_.size()); }
+  Tensor forward(Backend& backend, int block, Tensor h) const override {
+    const Part& part = parts_[static_cast<size_t>(block)];
+    return part.block->forward(backend, backend.rms_norm(h, part.norm, part.eps));
   }
 
  private:
-  static void add(Backend& backend, Tensor& h, const Norm& norm, const Block& block) {
-    const backend::Scope scope(backend);
-    backend.add(h, block.forward(backend, backend.rms_norm(h, norm.weight, norm.eps)));
-  }
-
-  Norm input_norm_;
-  std::unique_ptr<Block> attention_;
-  Norm post_norm_;
-  std::unique_ptr<Block> feed_forward_;
+  std::array<Part, 2> parts_;
 };
 
 class Decoder final : public Model {
@@ -71,21 +64,28 @@ class Decoder final : public Model {
   const ModelInfo& info() const override { return info_; }
 
   Tensor forward(Backend& backend, const backend::StepPlan& plan, Tensor input) override {
+    if (plan.in_halves) return forward_in_halves(backend, plan);
     Tensor h = info_.first_stage ? backend.embed(embedding_) : input;
-    for (const auto& layer : layers_) layer->forward(backend, h);
-    if (!info_.last_stage) return h;
-    if (plan.logits_rows.empty()) return Tensor{.columns = info_.vocab_size};
-    const Tensor rows = backend.take_rows(h, plan.logits_rows);
-    const Tensor x = backend.rms_norm(rows, norm_, norm_eps_);
-    return rank_ == 0 ? logits(backend, x) : send_logits(backend, x);
+    for (const auto& layer : layers_) {
+      for (int block = 0; block < layer->blocks(); ++block) {
+        const backend::Scope scope(backend);
+        Tensor part = layer->forward(backend, block, h);
+        backend.all_sum(part);
+        backend.add(h, part);
+      }
+    }
+    return info_.last_stage ? finish(backend, h, plan.logits_rows) : h;
   }
 
  private:
   Result<void> load_ends(Loader& loader, const DecoderConfig& config);
+  Tensor forward_in_halves(Backend& backend, const backend::StepPlan& plan);
+  Tensor finish(Backend& backend, Tensor h, std::span<const int32_t> logits_rows) const;
   Tensor logits(Backend& backend, Tensor x) const;
   Tensor send_logits(Backend& backend, Tensor x) const;
 
   ModelInfo info_;
+  Halves halves_;  // of the step
   backend::Matrix embedding_;
   std::vector<HeadPiece> pieces_;      // of all ranks
   std::vector<backend::Matrix> head_;  // our own pieces
@@ -94,6 +94,24 @@ class Decoder final : public Model {
   backend::Vector norm_;
   float norm_eps_ = 0;
 };
+
+Tensor Decoder::forward_in_halves(Backend& backend, const backend::StepPlan& plan) {
+  COHORT_CHECK(info_.first_stage && info_.last_stage);
+  halves_ = halves_of(plan);
+  std::array<Tensor, 2> streams;
+  for (size_t half = 0; half < streams.size(); ++half) {
+    backend.select_rows(halves_[half]);
+    streams[half] = backend.embed(embedding_);
+  }
+  run_in_halves(backend, layers_, halves_, streams);
+  return finish(backend, streams[1], halves_[1].logits_rows);
+}
+
+Tensor Decoder::finish(Backend& backend, Tensor h, std::span<const int32_t> logits_rows) const {
+  if (logits_rows.empty()) return Tensor{.columns = info_.vocab_size};
+  const Tensor x = backend.rms_norm(backend.take_rows(h, logits_rows), norm_, norm_eps_);
+  return rank_ == 0 ? logits(backend, x) : send_logits(backend, x);
+}
 
 // Rank 0's: all columns.
 Tensor Decoder::logits(Backend& backend, Tensor x) const {
@@ -175,8 +193,9 @@ Result<std::unique_ptr<Layer>> pre_norm_layer(Loader& loader, const std::string&
   COHORT_TRY(const auto post,
              loader.vector(prefix + ".post_attention_layernorm.weight", config.hidden_size));
   const float eps = config.rms_norm_eps;
-  return std::make_unique<PreNormLayer>(PreNormLayer::Norm{input, eps}, std::move(attention),
-                                        PreNormLayer::Norm{post, eps}, std::move(feed_forward));
+  return std::make_unique<PreNormLayer>(
+      std::array{PreNormLayer::Part{input, eps, std::move(attention)},
+                 PreNormLayer::Part{post, eps, std::move(feed_forward)}});
 }
 
 Result<backend::Rope> load_rope(Loader& loader, const DecoderConfig& config, int dims,

@@ -50,7 +50,6 @@ class Gated final : public Block {
 
   Tensor forward(Backend& backend, Tensor x) const override {
     Tensor out = part_.forward(backend, x);
-    backend.all_sum(out);
     return out;
   }
 
@@ -67,7 +66,6 @@ class Mixture final : public Block {
     const backend::Routing routing = backend.route(router_, x, router_spec_, choice_bias_);
     Tensor out = backend.experts(experts_, x, routing);
     if (shared_) backend.add(out, shared_->forward(backend, x));
-    backend.all_sum(out);
     return out;
   }
 

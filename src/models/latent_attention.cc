@@ -40,7 +40,6 @@ class LatentAttention final : public Block {
     const Tensor latent =
         backend.attention(backend.concat(query, heads_), backend.concat(key), Tensor{}, attention_);
     Tensor out = backend.linear(output_, backend.head_linear(unembed_, latent));
-    backend.all_sum(out);
     return out;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "models/halves.h"
 
 namespace cohort::runner {
 namespace {
@@ -87,8 +88,19 @@ Result<void> RankExecutor::try_begin(const backend::StepPlan& plan) {
   step.copies.swap(copies_);
   copies_.clear();
   if (alone()) return {};
-  encode_step(step.copies, plan, step.command);
+  if (may_be_halved(plan) && halves_.next()) {
+    step.halved = plan;
+    step.halved.in_halves = true;
+    step.plan = &step.halved;
+  }
+  encode_step(step.copies, *step.plan, step.command);
   return may_tell_ahead() ? tell_earlier(step) : Result<void>();
+}
+
+// Stages after one another have enough to do while a sum travels.
+bool RankExecutor::may_be_halved(const backend::StepPlan& plan) const {
+  return rank_.placement().stages == 1 && plan.tokens.size() >= models::kRowsWorthHalving &&
+         models::can_be_halved(plan);
 }
 
 // While an earlier stage hands us a stream that we do not take yet, it reads no commands: those must fit into the
@@ -120,7 +132,12 @@ Result<void> RankExecutor::try_finish(std::span<float> logits) {
     }
   }
   rank_.copy_kv_pages(step.copies);
+  const auto began = std::chrono::steady_clock::now();
   COHORT_TRY_VOID(rank_.run(*step.plan, logits));
+  if (!alone() && may_be_halved(*step.plan)) {
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    halves_.ran(step.plan->in_halves, took.count() / static_cast<double>(step.plan->tokens.size()));
+  }
   oldest_ = (oldest_ + 1) % steps_.size();
   --begun_;
   return {};

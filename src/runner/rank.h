@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "engine/engine.h"
 #include "models/model.h"
+#include "runner/halves_choice.h"
 #include "runner/placement.h"
 #include "runner/step_command.h"
 #include "transport/group.h"
@@ -69,6 +70,7 @@ class RankExecutor final : public engine::StepExecutor {
  private:
   struct Step {
     const backend::StepPlan* plan = nullptr;
+    backend::StepPlan halved;      // `plan`, when it is to be run so
     std::vector<PageCopy> copies;  // before it
     std::vector<std::byte> command;
     bool told = false;  // the earlier stages
@@ -76,6 +78,7 @@ class RankExecutor final : public engine::StepExecutor {
 
   Result<void> try_begin(const backend::StepPlan& plan);
   Result<void> try_finish(std::span<float> logits);
+  bool may_be_halved(const backend::StepPlan& plan) const;
   bool may_tell_ahead() const;
   Result<void> tell_earlier(Step& step);
   Result<void> keep(Result<void> done);
@@ -83,7 +86,8 @@ class RankExecutor final : public engine::StepExecutor {
   Rank& rank_;
   std::unique_ptr<transport::Group> earlier_;  // rank 0 and the stages before its own
   std::vector<PageCopy> copies_;               // before the next step
-  std::vector<Step> steps_;                    // a ring: begun_ of them from oldest_ on
+  HalvesChoice halves_;
+  std::vector<Step> steps_;  // a ring: begun_ of them from oldest_ on
   size_t oldest_ = 0, begun_ = 0;
   std::optional<Error> failure_;
 };

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "models/halves.h"
 
 namespace cohort::runner {
 namespace {
@@ -144,6 +145,7 @@ void encode_step(std::span<const PageCopy> copies, const backend::StepPlan& plan
     writer.put_list(run.pages);
   }
   writer.put_list(plan.logits_rows);
+  writer.put(uint32_t{plan.in_halves});
 }
 
 void encode_end(std::vector<std::byte>& out) { Writer(out).put(static_cast<uint32_t>(Kind::kEnd)); }
@@ -166,6 +168,11 @@ Result<void> decode_command(std::span<const std::byte> bytes, const PlanLimits& 
   COHORT_TRY_VOID(
       reader.take_list("a row", static_cast<int32_t>(plan.tokens.size()), plan.logits_rows));
   COHORT_TRY_VOID(check_ascending(plan.logits_rows));
+  COHORT_TRY(const uint32_t in_halves, reader.take<uint32_t>());
+  plan.in_halves = in_halves != 0;
+  if (plan.in_halves && !models::can_be_halved(plan))
+    return fail(Code::kDataLoss, "a step from rank 0 of {} rows cannot be halved",
+                plan.tokens.size());
   return reader.end();
 }
 

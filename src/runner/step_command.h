@@ -5,6 +5,7 @@
 //   u32 rows, then a token each
 //   u32 runs, then of each: rows, first position, u32 pages and that many pages
 //   u32 logits rows, then a row each
+//   u32 1: in halves, else 0
 #pragma once
 
 #include <cstddef>

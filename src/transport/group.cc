@@ -40,6 +40,9 @@ class MeshGroup final : public Group {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(members_.size()); }
   Result<void> all_sum(std::span<float> values, Deadline deadline) override;
+  Result<void> begin_sum(std::span<float> values) override;
+  Result<void> go_on() override;
+  Result<void> finish_sum(Deadline deadline) override;
   Result<void> all_gather(std::span<const std::byte> part, std::span<const size_t> sizes,
                           std::span<std::byte> all, Deadline deadline) override;
   Result<void> broadcast(int root, std::vector<std::byte>& bytes, Deadline deadline) override;
@@ -62,26 +65,35 @@ class MeshGroup final : public Group {
     size_t offset = 0;
     bool done = false;
   };
-  // A sum of what all members hold of one range of values. parts_ holds the pieces that are here.
+  // A sum of what all members hold of one range of values, which this rank makes. parts_ holds the pieces that are here.
   struct Reduction {
+    std::vector<Outbound> outs;      // what the others are to sum
     std::span<const std::byte> own;  // this rank's part, encoded
     std::span<float> sums;
     size_t first = 0;  // values summed so far
     bool done = false;
   };
-
-  using Sum = Result<void> (MeshGroup::*)(std::span<float> values, Deadline deadline);
+  // An all_sum() under way.
+  struct Sum {
+    std::span<float> values;
+    std::span<const std::byte> encoded;
+    bool direct = true;
+    Reduction reduction;  // of all values; in two steps of this rank's share
+  };
 
   bool is_direct(size_t wire_size) const;
-  Result<double> time_sum(Sum sum, std::span<float> values, Deadline deadline);
+  Result<double> time_sum(bool direct, std::span<float> values, Deadline deadline);
   Result<bool> direct_is_faster(std::span<float> values, Deadline deadline);
-  Result<void> direct_sum(std::span<float> values, Deadline deadline);
-  Result<void> scattered_sum(std::span<float> values, Deadline deadline);
+  Sum make_sum(std::span<float> values, bool direct);
+  Reduction direct_reduction(const Sum& sum) const;
+  Reduction scattered_reduction(const Sum& sum) const;
+  Result<void> run_sum(Sum& sum, Deadline deadline);
+  Result<Progress> reduce(Reduction& reduction);
+  Result<void> gather_shares(const Sum& sum, Deadline deadline);
   std::span<const std::byte> encoded(std::span<const float> values);
   std::span<const std::byte> wire_part(std::span<const std::byte> encoded, Range range) const;
-  Result<void> reduce(std::span<Outbound> outs, Reduction reduction, Deadline deadline);
   Result<bool> pull_parts(const Reduction& reduction);
-  bool add_parts_here(std::span<const Outbound> outs, Reduction& reduction);
+  bool add_parts_here(Reduction& reduction);
   Result<void> exchange(Kind kind, std::span<Outbound> outs, std::span<Inbound> ins,
                         Deadline deadline);
   Result<bool> pull_into(Kind kind, Inbound& in);
@@ -99,6 +111,7 @@ class MeshGroup final : public Group {
   int rank_ = 0;
   GroupOptions options_;
   std::optional<size_t> two_steps_from_;  // bytes on the wire, once tuned
+  std::optional<Sum> begun_;              // by begin_sum()
   std::vector<std::byte> encoded_;
   std::vector<const std::byte*> parts_;  // by member, of the piece being summed
 };
@@ -121,9 +134,29 @@ bool MeshGroup::is_direct(size_t wire_size) const {
 }
 
 Result<void> MeshGroup::all_sum(std::span<float> values, Deadline deadline) {
+  COHORT_CHECK(!begun_);
   if (size() == 1) return {};
-  return is_direct(wire_bytes(options_.wire, values.size())) ? direct_sum(values, deadline)
-                                                             : scattered_sum(values, deadline);
+  Sum sum = make_sum(values, is_direct(wire_bytes(options_.wire, values.size())));
+  return run_sum(sum, deadline);
+}
+
+Result<void> MeshGroup::begin_sum(std::span<float> values) {
+  COHORT_CHECK(!begun_);
+  if (size() == 1) return {};
+  begun_ = make_sum(values, is_direct(wire_bytes(options_.wire, values.size())));
+  return go_on();
+}
+
+Result<void> MeshGroup::go_on() {
+  if (!begun_ || begun_->reduction.done) return {};
+  return mesh_.run_while_moving(Kind::kAllSum, [&] { return reduce(begun_->reduction); });
+}
+
+Result<void> MeshGroup::finish_sum(Deadline deadline) {
+  if (!begun_) return {};
+  const Result<void> done = run_sum(*begun_, deadline);
+  begun_.reset();
+  return done;
 }
 
 std::span<const std::byte> MeshGroup::encoded(std::span<const float> values) {
@@ -133,13 +166,6 @@ std::span<const std::byte> MeshGroup::encoded(std::span<const float> values) {
   return std::span(encoded_).first(wire_bytes(options_.wire, values.size()));
 }
 
-Result<void> MeshGroup::direct_sum(std::span<float> values, Deadline deadline) {
-  const std::span<const std::byte> own = encoded(values);
-  std::vector<Outbound> outs =
-      to_others(own, wire_bytes(options_.wire, wire_piece_values(options_.wire)));
-  return reduce(outs, {.own = own, .sums = values}, deadline);
-}
-
 // `range` starts at a whole wire group.
 std::span<const std::byte> MeshGroup::wire_part(std::span<const std::byte> encoded,
                                                 Range range) const {
@@ -147,31 +173,55 @@ std::span<const std::byte> MeshGroup::wire_part(std::span<const std::byte> encod
                          wire_bytes(options_.wire, range.count));
 }
 
-Result<void> MeshGroup::scattered_sum(std::span<float> values, Deadline deadline) {
-  const Wire wire = options_.wire;
-  const std::span<const std::byte> all = encoded(values);
-  const Range mine = share_of(values.size(), rank_, size());
-  const std::span<float> sums = values.subspan(mine.first, mine.count);
-  std::vector<Outbound> outs = to_others({}, wire_bytes(wire, wire_piece_values(wire)));
+MeshGroup::Sum MeshGroup::make_sum(std::span<float> values, bool direct) {
+  Sum sum{.values = values, .encoded = encoded(values), .direct = direct};
+  sum.reduction = direct ? direct_reduction(sum) : scattered_reduction(sum);
+  std::fill(parts_.begin(), parts_.end(), nullptr);
+  return sum;
+}
+
+MeshGroup::Reduction MeshGroup::direct_reduction(const Sum& sum) const {
+  const size_t piece = wire_bytes(options_.wire, wire_piece_values(options_.wire));
+  return {.outs = to_others(sum.encoded, piece), .own = sum.encoded, .sums = sum.values};
+}
+
+MeshGroup::Reduction MeshGroup::scattered_reduction(const Sum& sum) const {
+  const Range mine = share_of(sum.values.size(), rank_, size());
+  std::vector<Outbound> outs =
+      to_others({}, wire_bytes(options_.wire, wire_piece_values(options_.wire)));
   for (Outbound& out : outs) {
     const auto member = std::find(members_.begin(), members_.end(), out.rank) - members_.begin();
-    out.bytes = wire_part(all, share_of(values.size(), static_cast<int>(member), size()));
+    const Range theirs = share_of(sum.values.size(), static_cast<int>(member), size());
+    out.bytes = wire_part(sum.encoded, theirs);
   }
-  COHORT_TRY_VOID(reduce(outs, {.own = wire_part(all, mine), .sums = sums}, deadline));
+  return {.outs = std::move(outs),
+          .own = wire_part(sum.encoded, mine),
+          .sums = sum.values.subspan(mine.first, mine.count)};
+}
 
-  // The sums travel, and count, as the wire makes them. For kF32 `all` is `values` itself.
+Result<void> MeshGroup::run_sum(Sum& sum, Deadline deadline) {
+  COHORT_TRY_VOID(mesh_.run(Kind::kAllSum, deadline, [&] { return reduce(sum.reduction); }));
+  return sum.direct ? Result<void>() : gather_shares(sum, deadline);
+}
+
+// The second of the two steps. The sums travel, and count, as the wire makes them; for kF32 they stand in their place.
+Result<void> MeshGroup::gather_shares(const Sum& sum, Deadline deadline) {
+  const Wire wire = options_.wire;
+  const size_t count = sum.values.size();
+  const Range mine = share_of(count, rank_, size());
   std::byte* gathered =
-      wire == Wire::kF32 ? std::as_writable_bytes(values).data() : encoded_.data();
-  if (wire != Wire::kF32) encode(wire, sums, gathered + wire_bytes(wire, mine.first));
-  outs = to_others(wire_part(all, mine), kMaxMessageBytes);
+      wire == Wire::kF32 ? std::as_writable_bytes(sum.values).data() : encoded_.data();
+  if (wire != Wire::kF32) encode(wire, sum.reduction.sums, gathered + wire_bytes(wire, mine.first));
+  std::vector<Outbound> outs = to_others(wire_part(sum.encoded, mine), kMaxMessageBytes);
   std::vector<Inbound> ins;
   for (int m = 0; m < size(); ++m) {
-    const std::span<const std::byte> part = wire_part(all, share_of(values.size(), m, size()));
+    const std::span<const std::byte> part = wire_part(sum.encoded, share_of(count, m, size()));
     if (m != rank_)
-      ins.push_back({.member = m, .out = {gathered + (part.data() - all.data()), part.size()}});
+      ins.push_back(
+          {.member = m, .out = {gathered + (part.data() - sum.encoded.data()), part.size()}});
   }
   COHORT_TRY_VOID(exchange(Kind::kAllSum, outs, ins, deadline));
-  if (wire != Wire::kF32) decode(wire, gathered, values);
+  if (wire != Wire::kF32) decode(wire, gathered, sum.values);
   return {};
 }
 
@@ -186,18 +236,16 @@ Result<bool> MeshGroup::push_all(Kind kind, std::span<Outbound> outs, bool& done
   return moved;
 }
 
-Result<void> MeshGroup::reduce(std::span<Outbound> outs, Reduction reduction, Deadline deadline) {
-  std::fill(parts_.begin(), parts_.end(), nullptr);
-  return mesh_.run(Kind::kAllSum, deadline, [&]() -> Result<Progress> {
-    bool sent_all = false;
-    COHORT_TRY(bool moved, push_all(Kind::kAllSum, outs, sent_all));
-    if (!reduction.done) {
-      COHORT_TRY(const bool pulled, pull_parts(reduction));
-      moved |= pulled | add_parts_here(outs, reduction);
-    }
-    if (sent_all && reduction.done) return Progress::kDone;
-    return moved ? Progress::kMoved : Progress::kStuck;
-  });
+// One round of it.
+Result<Progress> MeshGroup::reduce(Reduction& reduction) {
+  bool sent_all = false;
+  COHORT_TRY(bool moved, push_all(Kind::kAllSum, reduction.outs, sent_all));
+  if (!reduction.done) {
+    COHORT_TRY(const bool pulled, pull_parts(reduction));
+    moved |= pulled | add_parts_here(reduction);
+  }
+  if (sent_all && reduction.done) return Progress::kDone;
+  return moved ? Progress::kMoved : Progress::kStuck;
 }
 
 // Takes the next piece of those members whose piece is not here yet.
@@ -219,13 +267,13 @@ Result<bool> MeshGroup::pull_parts(const Reduction& reduction) {
 
 // Once a piece is here from all, and our own values of it have gone out (the sums take their place), adds it in one
 // pass over the links' memories.
-bool MeshGroup::add_parts_here(std::span<const Outbound> outs, Reduction& reduction) {
+bool MeshGroup::add_parts_here(Reduction& reduction) {
   const size_t offset = wire_bytes(options_.wire, reduction.first);
   const size_t count = piece_values(reduction);
   const size_t end = offset + wire_bytes(options_.wire, count);
   parts_[static_cast<size_t>(rank_)] = reduction.own.data() + offset;
-  const bool sent = std::all_of(outs.begin(), outs.end(),
-                                [&](const Outbound& o) { return o.done || o.offset >= end; });
+  const bool sent = std::ranges::all_of(
+      reduction.outs, [&](const Outbound& o) { return o.done || o.offset >= end; });
   for (size_t m = 0; m < members_.size(); ++m) {
     if (!sent || (parts_[m] == nullptr && static_cast<int>(m) != rank_)) return false;
   }
@@ -363,13 +411,17 @@ Result<void> MeshGroup::barrier(Deadline deadline) {
 }
 
 // Seconds of some sums in a row on this rank. All of them, not the fastest: a rank that came last finds everything there.
-Result<double> MeshGroup::time_sum(Sum sum, std::span<float> values, Deadline deadline) {
+Result<double> MeshGroup::time_sum(bool direct, std::span<float> values, Deadline deadline) {
   using Clock = std::chrono::steady_clock;
   constexpr int kRounds = 6;
-  COHORT_TRY_VOID((this->*sum)(values, deadline));  // to warm up
+  const auto run = [&] {
+    Sum sum = make_sum(values, direct);
+    return run_sum(sum, deadline);
+  };
+  COHORT_TRY_VOID(run());  // to warm up
   COHORT_TRY_VOID(barrier(deadline));
   const auto begin = Clock::now();
-  for (int round = 0; round < kRounds; ++round) COHORT_TRY_VOID((this->*sum)(values, deadline));
+  for (int round = 0; round < kRounds; ++round) COHORT_TRY_VOID(run());
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
@@ -379,8 +431,8 @@ Result<bool> MeshGroup::direct_is_faster(std::span<float> values, Deadline deadl
     double direct = 0, scattered = 0;
   };
   Seconds own;
-  COHORT_TRY(own.direct, time_sum(&MeshGroup::direct_sum, values, deadline));
-  COHORT_TRY(own.scattered, time_sum(&MeshGroup::scattered_sum, values, deadline));
+  COHORT_TRY(own.direct, time_sum(true, values, deadline));
+  COHORT_TRY(own.scattered, time_sum(false, values, deadline));
   std::vector<Seconds> all(members_.size());
   const std::vector<size_t> sizes(members_.size(), sizeof(Seconds));
   COHORT_TRY_VOID(all_gather(std::as_bytes(std::span(&own, 1)), sizes,

@@ -51,6 +51,35 @@ TEST_P(GroupOf, SumsAddInRankOrderToTheLastBit) {
   });
 }
 
+TEST_P(GroupOf, SumsThatTravelMeanwhileAreTheSame) {
+  for (const Wire wire : {Wire::kF32, Wire::kBF16, Wire::kQ8}) {
+    on_all_ranks(options(wire), [&](Group& group) {
+      for (size_t count : kCounts) {
+        std::vector<float> at_once = values_of(group.rank(), count), begun = at_once;
+        ASSERT_TRUE(group.all_sum(at_once, soon()));
+        ASSERT_TRUE(group.begin_sum(begun));
+        for (int look = 0; look < group.rank(); ++look) ASSERT_TRUE(group.go_on());
+        ASSERT_TRUE(group.finish_sum(soon()));
+        ASSERT_TRUE(begun == at_once) << count << " values on rank " << group.rank();
+      }
+    });
+  }
+}
+
+TEST(BegunSum, OfAPeerThatGaveUpFails) {
+  on_all_ranks({.size = 2}, [&](Group& group) {
+    if (group.rank() == 1) return group.abort("no more");
+    std::vector<float> values(100'000, 1.0f);
+    const Result<void> begun = group.begin_sum(values);
+    const Result<void> finished = group.finish_sum(soon());
+    ASSERT_FALSE(finished);
+    EXPECT_EQ(finished.error().code, Code::kUnavailable);
+    if (!begun) {
+      EXPECT_EQ(begun.error().message, finished.error().message);
+    }
+  });
+}
+
 // What all_sum may lose to a short wire type: each rank's rounding, and that of the sum when it travels too.
 float allowed_error(Wire wire, int ranks, float largest_part, float largest_sum) {
   const float relative = wire == Wire::kBF16 ? 0x1p-8f : 0.5f / 127.0f;

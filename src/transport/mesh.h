@@ -65,6 +65,18 @@ class Mesh {
     return tl::unexpected(*failure_);
   }
 
+  // The same without waiting: returns when the step is done, or stuck.
+  template <class Step>
+  Result<void> run_while_moving(Kind kind, Step step) {
+    while (!failure_) {
+      begin_round();
+      const Result<Progress> progress = step();
+      if (progress && *progress != Progress::kMoved) return {};
+      if (!progress) abort_run(kind, progress.error());
+    }
+    return tl::unexpected(*failure_);
+  }
+
   // For steps. What they are refused is what run() sleeps for.
   Result<bool> push(Kind kind,
                     Outbound& out);  // as many pieces as there is room for; true when one went out

@@ -32,6 +32,13 @@ class SlowRank final : public Group {
   Result<void> all_sum(std::span<float> values, Deadline deadline) override {
     return after_work([&] { return group_->all_sum(values, deadline); });
   }
+  Result<void> begin_sum(std::span<float> values) override {
+    return after_work([&] { return group_->begin_sum(values); });
+  }
+  Result<void> go_on() override { return group_->go_on(); }
+  Result<void> finish_sum(Deadline deadline) override {
+    return after_work([&] { return group_->finish_sum(deadline); });
+  }
   Result<void> all_gather(std::span<const std::byte> part, std::span<const size_t> sizes,
                           std::span<std::byte> all, Deadline deadline) override {
     return after_work([&] { return group_->all_gather(part, sizes, all, deadline); });

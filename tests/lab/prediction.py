@@ -4,7 +4,8 @@
     COHORT_BINARY=build/release/cohort tests/lab/prediction.py [--shapes 0.5b-q4,0.5b-mxfp4] [--rates 100mbit,1gbit,10gbit]
 
 A report, not a test: the machine's mood decides about its figures. What memory gives both cores together jumps within
-seconds where a hypervisor moves them, so each answer is compared with a plan made just before it. Root only."""
+seconds where a hypervisor moves them, so each answer is compared with a plan made just before it, and one after which the
+plan says otherwise is asked for again. Root only."""
 
 import argparse
 import glob
@@ -22,7 +23,9 @@ import network
 PROMPT_TOKENS = 512  # what predictions assume (cluster::Load)
 ANSWER_TOKENS = 128
 QUIET = 0.08  # of a core, that other programs may take meanwhile
-ATTEMPTS = 1  # at a quiet answer, times --repeat; more where the machine has other work now and then
+STEADY = 0.1  # that a plan after an answer may differ from the one before
+ATTEMPTS = 2  # at a calm answer, times --repeat
+MEMORY_FRESH_S = 5.2  # as node/memory_gauge.h: a plan measures memory again when the last time is longer ago
 # Between sessions it is the session's own niceness that counts, where the kernel groups processes by session.
 FIRST = 'echo -15 2>/dev/null > /proc/self/autogroup; exec nice -n -15 "$0" "$@"'
 CUTS = ({"devices": 1}, {"devices": 2, "sharding": "pipeline"}, {"devices": 2, "sharding": "tensor"})
@@ -79,12 +82,30 @@ class Others:
         return ticks / os.sysconf("SC_CLK_TCK") / (time.monotonic() - self.began)
 
 
-class Answer:
-    """One, with the plan that was made before it."""
+class Planner:
+    """Makes plans of what memory gives now."""
 
-    def __init__(self, device, model, wishes, seed):
-        self.plan = device.plan(model, **wishes)[0]
-        self.rate, self.first_s = tokens_per_second(device, model, seed)
+    def __init__(self, device, model, wishes):
+        self.device, self.model, self.wishes = device, model, wishes
+        self.planned = 0
+
+    def plan(self):
+        time.sleep(max(0, self.planned + MEMORY_FRESH_S - time.monotonic()))
+        plan = self.device.plan(self.model, **self.wishes)[0]
+        self.planned = time.monotonic()
+        return plan
+
+
+class Answer:
+    """One, with the plan that was made before it, that made after it, and the share of a core others had."""
+
+    def __init__(self, plan, rate, first_s, after, others):
+        self.plan, self.rate, self.first_s, self.others = plan, rate, first_s, others
+        self.drift = abs(after["predicted_decode_tokens_per_s"] / plan["predicted_decode_tokens_per_s"] - 1)
+
+    @property
+    def calm(self):
+        return self.others < QUIET and self.drift < STEADY
 
     @property
     def rate_ratio(self):
@@ -96,18 +117,19 @@ class Answer:
 
 
 def answers(devices, model, wishes, repeats):
-    """Those given while hardly anything else ran, as far as there are any; and the share of a core others had."""
+    """Those given while hardly anything else ran and memory stayed as it was, as far as there are any."""
     tokens_per_second(devices[0], model, 0)  # to warm up
-    others = Others(devices)
-    given = []
+    planner, others = Planner(devices[0], model, wishes), Others(devices)
+    given, plan = [], planner.plan()
     for attempt in range(ATTEMPTS * repeats):
         others.begin()
-        answer = Answer(devices[0], model, wishes, 1 + attempt)
-        given.append((others.share(), answer))
-        if sum(share < QUIET for share, _ in given) == repeats:
+        rate, first_s = tokens_per_second(devices[0], model, 1 + attempt)
+        share, after = others.share(), planner.plan()
+        given.append(Answer(plan, rate, first_s, after, share))
+        plan = after
+        if sum(answer.calm for answer in given) == repeats:
             break
-    quiet = sorted(given, key=lambda one: one[0])[:repeats]
-    return [answer for _, answer in quiet], quiet[-1][0]
+    return sorted(given, key=lambda answer: not answer.calm)[:repeats]
 
 
 def read_limits():
@@ -152,8 +174,8 @@ def measure_at(rate, models, shapes, repeats, eventually, Device):
 class Row:
     """A model cut one way: answers and their medians."""
 
-    def __init__(self, rate, model, given, others):
-        self.rate, self.model, self.answers, self.others = rate, model, given, others
+    def __init__(self, rate, model, given):
+        self.rate, self.model, self.answers = rate, model, given
         self.plan = given[len(given) // 2].plan
         self.sharding = self.plan["sharding"]
 
@@ -179,7 +201,8 @@ class Row:
                 f"predicted/achieved {self.rate_ratio:.2f}, first token {self.first_ratio:.2f}   "
                 f"one plan: {plan['predicted_decode_tokens_per_s']:.1f} tok/s, weights {plan['weights_ms']:.2f} "
                 f"sync {plan['sync_ms']:.2f} logits {plan['logits_ms']:.2f} hop {plan['hop_ms']:.2f} ms, "
-                f"first token {plan['predicted_ttft_ms']:.0f} ms; others {self.others:.0%}")
+                f"first token {plan['predicted_ttft_ms']:.0f} ms; "
+                f"{sum(answer.calm for answer in self.answers)} calm")
 
 
 def measure_cuts(rate, devices, model, repeats):
@@ -188,7 +211,7 @@ def measure_cuts(rate, devices, model, repeats):
     rows = []
     for wishes in CUTS:
         instance = devices[0].place(model, **wishes)
-        rows.append(Row(rate, model, *answers(devices, model, wishes, repeats)))
+        rows.append(Row(rate, model, answers(devices, model, wishes, repeats)))
         devices[0].end(instance["instance"])
         print(rows[-1], flush=True)
     planned = devices[0].plan(model)[0]["sharding"]

@@ -32,6 +32,22 @@ void Collectives::all_sum(Rows values) {
   copy_rows(packed, values);
 }
 
+void Collectives::begin_sum(Rows values) {
+  begun_.resize(size_of(values));
+  begun_rows_ = packed_rows(begun_.data(), values.rows, values.columns);
+  copy_rows(values, begun_rows_);
+  if (!alone() && !error_) keep(group_->begin_sum(begun_));
+}
+
+void Collectives::go_on() {
+  if (!alone() && !error_) keep(group_->go_on());
+}
+
+Rows Collectives::finish_sum() {
+  if (!alone() && !error_) keep(group_->finish_sum(transport::Deadline::after(kLimit)));
+  return begun_rows_;
+}
+
 void Collectives::send(int to, Rows values) {
   if (error_) return;
   const float* from = values.data;

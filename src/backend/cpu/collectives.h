@@ -22,6 +22,9 @@ class Collectives {
   bool alone() const { return group_ == nullptr || group_->size() == 1; }
 
   void all_sum(Rows values);
+  void begin_sum(Rows values);  // of a copy
+  void go_on();                 // with it, as far as it goes without waiting
+  Rows finish_sum();            // good until the next
   void send(int to, Rows values);
   void receive(int from, Rows values);  // of as many rows and columns as the other sends
 
@@ -34,6 +37,8 @@ class Collectives {
   transport::Group* group_ = nullptr;
   std::optional<Error> error_;
   std::vector<float> packed_;  // rows without the gaps between them
+  std::vector<float> begun_;   // a sum under way, or done
+  Rows begun_rows_;
 };
 
 }  // namespace cohort::backend

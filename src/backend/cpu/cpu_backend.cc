@@ -119,15 +119,19 @@ class CpuBackend final : public Backend {
   // ---- a step ----
 
   void begin_step(const StepPlan& plan) override {
-    plan_ = &plan;
-    ++step_;
     acts_.drop_from(0);
+    select_rows(plan);
+  }
+
+  void select_rows(const StepPlan& part) override {
+    plan_ = &part;
+    ++step_;
     positions_.clear();
-    for (const SequenceRun& run : plan.runs) {
+    for (const SequenceRun& run : part.runs) {
       COHORT_CHECK(run.first_row == static_cast<int32_t>(positions_.size()));
       for (int32_t i = 0; i < run.rows; ++i) positions_.push_back(run.first_position + i);
     }
-    COHORT_CHECK(positions_.size() == plan.tokens.size());
+    COHORT_CHECK(positions_.size() == part.tokens.size());
   }
 
   Result<void> read(Tensor x, std::span<float> out) override {
@@ -174,6 +178,7 @@ class CpuBackend final : public Backend {
   Tensor linear(Matrix w, Tensor x) override {
     const Tensor y = acts_.make(x.rows, w.rows);
     multiply(compute_, {.weights = &matrices_[w.id][0], .x = acts_.rows(x), .y = acts_.rows(y)});
+    collectives_.go_on();
     return y;
   }
 
@@ -201,6 +206,7 @@ class CpuBackend final : public Backend {
     if (gates_in_one_pass(weights)) {
       multiply(compute_,
                {.weights = &weights, .x = acts_.rows(x), .y = acts_.rows(y), .gate = activation});
+      collectives_.go_on();
       return y;
     }
     const int32_t mark = acts_.mark();
@@ -235,6 +241,7 @@ class CpuBackend final : public Backend {
     const Bank& weights = banks_[bank.id];
     const Tensor y = acts_.make(x.rows, weights.down[0].rows);
     run_experts(compute_, weights, acts_.routes(routing), acts_.rows(x), acts_.rows(y));
+    collectives_.go_on();
     return y;
   }
 
@@ -252,12 +259,7 @@ class CpuBackend final : public Backend {
     return y;
   }
 
-  void add(Tensor& sum, Tensor x) override {
-    COHORT_CHECK(sum.rows == x.rows && sum.columns == x.columns);
-    const Rows to = acts_.rows(sum), from = acts_.rows(x);
-    for_each_row(compute_, to.rows, to.columns,
-                 [&](int32_t r) { kernels_.vector.add(to.row(r), from.row(r), to.columns); });
-  }
+  void add(Tensor& sum, Tensor x) override { add_rows(acts_.rows(sum), acts_.rows(x)); }
 
   void scale(Tensor& x, float factor) override {
     const Rows rows = acts_.rows(x);
@@ -312,6 +314,7 @@ class CpuBackend final : public Backend {
                              .sinks = vector_or_empty(spec.sinks)};
     append_kv(compute_, step);
     attend(compute_, step);
+    collectives_.go_on();
     return y;
   }
 
@@ -352,6 +355,12 @@ class CpuBackend final : public Backend {
     if (!collectives_.alone()) collectives_.all_sum(acts_.rows(x));
   }
 
+  void begin_sum(Tensor x) override { collectives_.begin_sum(acts_.rows(x)); }
+  void add_sum(Tensor& h) override {
+    const Rows sum = collectives_.finish_sum();
+    add_rows(acts_.rows(h), sum);
+  }
+
   void send(int to, Tensor x) override { collectives_.send(to, acts_.rows(x)); }
 
   Tensor receive(int from, int32_t rows, int32_t columns) override {
@@ -361,6 +370,11 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  void add_rows(const Rows& to, const Rows& from) {
+    COHORT_CHECK(to.rows == from.rows && to.columns == from.columns);
+    for_each_row(compute_, to.rows, to.columns,
+                 [&](int32_t r) { kernels_.vector.add(to.row(r), from.row(r), to.columns); });
+  }
   int32_t plan_rows() const { return static_cast<int32_t>(positions_.size()); }
   std::span<const float> vector_or_empty(Vector v) const {
     return v.id < 0 ? std::span<const float>() : std::span<const float>(vectors_[v.id]);

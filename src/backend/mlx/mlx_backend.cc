@@ -115,14 +115,18 @@ class MlxBackend final : public Backend {
   // ---- a step ----
 
   void begin_step(const StepPlan& plan) override {
-    plan_ = &plan;
     slots_.clear();
+    select_rows(plan);
+  }
+
+  void select_rows(const StepPlan& part) override {
+    plan_ = &part;
     positions_.clear();
-    for (const SequenceRun& run : plan.runs) {
+    for (const SequenceRun& run : part.runs) {
       COHORT_CHECK(run.first_row == static_cast<int32_t>(positions_.size()));
       for (int32_t i = 0; i < run.rows; ++i) positions_.push_back(run.first_position + i);
     }
-    COHORT_CHECK(positions_.size() == plan.tokens.size());
+    COHORT_CHECK(positions_.size() == part.tokens.size());
     step_slots_.reset();
     for (RopeTable& rope : ropes_) rope.begin_step();
   }
@@ -289,13 +293,15 @@ class MlxBackend final : public Backend {
 
   void all_sum(Tensor& x) override {
     if (collectives_.alone()) return;
-    change(x, [&](const mx::array& old) {
-      mx::array sums = on_host(old);
-      // Others may still read what is not ours alone.
-      if (!sums.is_donatable()) sums = own_copy(sums);
-      collectives_.all_sum(rows_in(sums));
-      return narrowed(sums);
-    });
+    change(x, [&](const mx::array& old) { return summed(old); });
+  }
+  // At once: the graph is not evaluated beside it.
+  void begin_sum(Tensor x) override {
+    attempt([&] { begun_ = collectives_.alone() ? take(x) : summed(take(x)); });
+  }
+  void add_sum(Tensor& h) override {
+    change(h, [&](const mx::array& old) { return mx::add(old, *begun_); });
+    begun_.reset();
   }
 
   void send(int to, Tensor x) override {
@@ -324,6 +330,14 @@ class MlxBackend final : public Backend {
   std::optional<mx::array> vector_or_none(Vector v) const {
     if (v.id < 0) return std::nullopt;
     return vectors_[v.id];
+  }
+
+  mx::array summed(const mx::array& part) {
+    mx::array sums = on_host(part);
+    // Others may still read what is not ours alone.
+    if (!sums.is_donatable()) sums = own_copy(sums);
+    collectives_.all_sum(rows_in(sums));
+    return narrowed(sums);
   }
 
   static void append_entry(const std::vector<float>& all, int64_t entries, int64_t entry,
@@ -407,6 +421,7 @@ class MlxBackend final : public Backend {
   std::optional<StepSlots> step_slots_;
   const StepPlan* plan_ = nullptr;
   std::vector<int32_t> positions_;  // a row
+  std::optional<mx::array> begun_;  // a sum
   Collectives collectives_;
   std::optional<Error> error_;
 };

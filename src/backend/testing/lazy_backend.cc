@@ -97,11 +97,14 @@ class LazyBackend final : public Backend {
   // ---- a step ----
 
   void begin_step(const StepPlan& plan) override {
-    plan_ = &plan;
     slots_.clear();
     effects_.clear();
+    select_rows(plan);
+  }
+  void select_rows(const StepPlan& part) override {
+    plan_ = &part;
     positions_.clear();
-    for (const SequenceRun& run : plan.runs) {
+    for (const SequenceRun& run : part.runs) {
       for (int32_t i = 0; i < run.rows; ++i) positions_.push_back(run.first_position + i);
     }
   }
@@ -276,14 +279,13 @@ class LazyBackend final : public Backend {
 
   void set_group(transport::Group* group) override { group_ = group; }
   void all_sum(Tensor& x) override {
-    if (group_ == nullptr) return;
-    const NodePtr sum = node(x.rows, x.columns, [this, part = take(x)] {
-      Values values = part->values();
-      exchange([&](auto deadline) { return group_->all_sum(values, deadline); });
-      return values;
+    if (group_ != nullptr) replace(x, sum_of(x));
+  }
+  void begin_sum(Tensor x) override { begun_ = group_ == nullptr ? take(x) : sum_of(x); }
+  void add_sum(Tensor& h) override {
+    change(h, [sum = std::move(begun_)](int32_t r, const float* in, float* out) {
+      for (int32_t c = 0; c < sum->columns(); ++c) out[c] = in[c] + sum->row(r)[c];
     });
-    effects_.push_back(sum);
-    replace(x, sum);
   }
   void send(int to, Tensor x) override {
     effects_.push_back(node(x.rows, x.columns, [this, to, part = take(x)] {
@@ -301,6 +303,16 @@ class LazyBackend final : public Backend {
   }
 
  private:
+  NodePtr sum_of(Tensor x) {
+    const NodePtr sum = node(x.rows, x.columns, [this, part = take(x)] {
+      Values values = part->values();
+      exchange([&](auto deadline) { return group_->all_sum(values, deadline); });
+      return values;
+    });
+    effects_.push_back(sum);
+    return sum;
+  }
+
   static void rotate(const RopeSpec& spec, int32_t position, const float* in, float* out) {
     for (int i = 0; i < spec.dims / 2; ++i) {
       const int a = spec.traditional ? 2 * i : i, b = spec.traditional ? a + 1 : i + spec.dims / 2;
@@ -353,6 +365,7 @@ class LazyBackend final : public Backend {
 
   const StepPlan* plan_ = nullptr;
   std::vector<int32_t> positions_;  // a row
+  NodePtr begun_;                   // a sum
   std::vector<NodePtr> slots_;      // the newest value of each handle
   std::vector<NodePtr> effects_;
   transport::Group* group_ = nullptr;
