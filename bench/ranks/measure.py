@@ -85,6 +85,7 @@ GROUPS = [
     ("tensor on 2, 1 Gbit/s 100 us: decode", GIGABIT, ONE, "decode", 1.6),
     ("tensor on 2, 1 Gbit/s 100 us, bf16: decode", [*GIGABIT, "--wire", "bf16"], ONE, "decode", 1.6),
     ("tensor on 2, 1 Gbit/s 100 us, q8: decode", [*GIGABIT, "--wire", "q8"], ONE, "decode", 1.6),
+    ("tensor on 2, 1 Gbit/s 100 us: prefill 512", GIGABIT, ONE, "prefill", None),
     ("pipeline on 2, one stream: decode", PIPELINE, ONE, "decode", 0.9),
     ("pipeline on 2, two streams: decode", [*PIPELINE, "--concurrency", 2], ONE, "decode", 1.8),
     ("pipeline on 2, four streams: decode", [*PIPELINE, "--concurrency", 4], [*ONE, "--concurrency", 2], "decode", 1.8),

@@ -79,6 +79,7 @@ void Prober::on_message(const std::string& peer, std::string_view message) {
   if (found == paths_.end() || message.size() != 1 + kProbeTokenBytes) return;
   const Path& path = found->second;
   const std::string token(message.substr(1));
+  const bool is_answer = message[0] == kAccept || message[0] == kRefuse;
   if (message[0] == kOffer && !path.path.we_offer) {
     if (is_busy()) {
       events_.send(peer, kRefuse + token);
@@ -86,13 +87,11 @@ void Prober::on_message(const std::string& peer, std::string_view message) {
     }
     begin(path, token);
     events_.send(peer, kAccept + token);
-  } else if (!is_current(token) || session_->running || session_->peer != peer) {
+  } else if (!is_answer || !is_current(token) || session_->running || session_->peer != peer) {
     return;
   } else if (message[0] == kRefuse) {
     session_.reset();
     return retry(found->second, true);
-  } else if (message[0] != kAccept) {
-    return;
   }
   if (path.path.we_dial) tasks_.spawn(dial(path.path.address, path.path.mesh_port, token));
 }

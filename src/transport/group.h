@@ -36,9 +36,9 @@ class Group {
   // added is what the group's wire type makes of each rank's values.
   virtual Result<void> all_sum(std::span<float> values, Deadline deadline) = 0;
 
-  // The same in two halves, so that the values travel while this rank computes. begin_sum() hands the links what they take at
-  // once and go_on() what they take meanwhile, both without waiting; finish_sum() does the rest. `values` are the group's in
-  // between, and no other operation may come there. An error is returned again by finish_sum().
+  // The same in two halves, so that the values travel while this rank computes. begin_sum() hands the links what they take
+  // at once and go_on() what they take meanwhile, both without waiting; finish_sum() does the rest. `values` are the
+  // group's in between, and no other operation may come there. An error is returned again by finish_sum().
   virtual Result<void> begin_sum(std::span<float> values) = 0;
   virtual Result<void> go_on() = 0;
   virtual Result<void> finish_sum(Deadline deadline) = 0;
