@@ -173,7 +173,9 @@ Result<void> follow(Rank& rank, int32_t kv_pages) {
   COHORT_CHECK(placement.rank != 0);
   const auto earlier = placement.last_stage ? nullptr : rank.group().subset(placement.earlier);
   transport::Group& orders = earlier ? *earlier : rank.stage();
-  const PlanLimits limits{.kv_pages = kv_pages, .vocab_size = rank.model_info().vocab_size};
+  const PlanLimits limits{.kv_pages = kv_pages,
+                          .vocab_size = rank.model_info().vocab_size,
+                          .has_all_layers = placement.stages == 1};
   std::vector<std::byte> bytes;
   StepCommand command;
   for (;;) {

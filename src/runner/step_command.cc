@@ -170,8 +170,8 @@ Result<void> decode_command(std::span<const std::byte> bytes, const PlanLimits& 
   COHORT_TRY_VOID(check_ascending(plan.logits_rows));
   COHORT_TRY(const uint32_t in_halves, reader.take<uint32_t>());
   plan.in_halves = in_halves != 0;
-  if (plan.in_halves && !models::can_be_halved(plan))
-    return fail(Code::kDataLoss, "a step from rank 0 of {} rows cannot be halved",
+  if (plan.in_halves && !(limits.has_all_layers && models::can_be_halved(plan)))
+    return fail(Code::kDataLoss, "a step from rank 0 of {} rows cannot be halved here",
                 plan.tokens.size());
   return reader.end();
 }

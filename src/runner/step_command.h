@@ -33,6 +33,7 @@ struct StepCommand {
 struct PlanLimits {
   int32_t kv_pages = 0;
   int32_t vocab_size = 0;
+  bool has_all_layers = true;  // else no step is run in halves
 };
 
 // Replaces `out`. No allocation once `out` has grown to its largest.

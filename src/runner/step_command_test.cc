@@ -51,6 +51,22 @@ TEST(StepCommand, APlanComesOutAsItWentIn) {
   EXPECT_TRUE(command.end);
 }
 
+TEST(StepCommand, OnlyWhatCanBeIsRunInHalves) {
+  backend::StepPlan halved = plan();
+  halved.logits_rows = {2, 3};
+  halved.in_halves = true;
+  StepCommand command;
+  ASSERT_TRUE(decode_command(encoded(halved), kLimits, command));
+  EXPECT_TRUE(command.plan.in_halves);
+  PlanLimits of_a_stage = kLimits;
+  of_a_stage.has_all_layers = false;
+  EXPECT_EQ(decode_command(encoded(halved), of_a_stage, command).error().code, Code::kDataLoss);
+  halved.logits_rows = {0, 3};
+  EXPECT_NE(refusal(halved).find("cannot be halved"), std::string::npos);
+  ASSERT_TRUE(decode_command(encoded(plan()), kLimits, command));
+  EXPECT_FALSE(command.plan.in_halves);
+}
+
 TEST(StepCommand, BytesThatAreCutShortOrTooManyAreRefused) {
   std::vector<std::byte> bytes = encoded(plan());
   StepCommand command;
