@@ -58,7 +58,7 @@ std::vector<GaugeTurn> gauge_turns(const cluster::Devices& devices,
 class MemoryGauge {
  public:
   static constexpr int32_t kMostTurns = 8;
-  static constexpr std::chrono::seconds kFresh{5};  // what is younger is not measured again
+  static constexpr std::chrono::seconds kFresh{2};  // what is younger is not measured again
 
   struct Outward {
     // GB/s in each window, which may fail with kTimeout where there was no time to prepare. Called on another thread.

@@ -24,8 +24,8 @@ PROMPT_TOKENS = 512  # what predictions assume (cluster::Load)
 ANSWER_TOKENS = 128
 QUIET = 0.08  # of a core, that other programs may take meanwhile
 STEADY = 0.1  # that a plan after an answer may differ from the one before
-ATTEMPTS = 2  # at a calm answer, times --repeat
-MEMORY_FRESH_S = 5.2  # as node/memory_gauge.h: a plan measures memory again when the last time is longer ago
+ATTEMPTS = 3  # at a calm answer, times --repeat
+MEMORY_FRESH_S = 2.1  # as node/memory_gauge.h: a plan measures memory again when the last time is longer ago
 # Between sessions it is the session's own niceness that counts, where the kernel groups processes by session.
 FIRST = 'echo -15 2>/dev/null > /proc/self/autogroup; exec nice -n -15 "$0" "$@"'
 CUTS = ({"devices": 1}, {"devices": 2, "sharding": "pipeline"}, {"devices": 2, "sharding": "tensor"})
