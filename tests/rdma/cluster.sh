@@ -25,7 +25,8 @@ within() {
   return 1
 }
 devices() { $cohort devices >/run/devices 2>&1; }
-are_reached() { devices && [ "$(grep -c ' verbs .* us ' /run/devices)" = 2 ]; }
+are_reached_by() { [ "$(grep -c " $1 .* us " /run/devices)" = 2 ]; }
+are_reached() { devices && are_reached_by verbs && are_reached_by ucx; }
 are_not_reached() { devices && grep -q 'no verbs from host0 to host1: .*may be locked (ulimit -l)' /run/devices; }
 
 # answer_over TRANSPORT FOUND: the answer of a model that both devices share, linked by FOUND
