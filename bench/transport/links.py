@@ -14,6 +14,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import time
 
 RANK = pathlib.Path(__file__).resolve().parents[2] / "build/release/tests/rdma/rdma_rank"
 KIB = (4, 8, 16, 64)
@@ -64,6 +65,14 @@ def ranks(transport, environment):
     return {int(kib): (float(half), float(total)) for kib, half, total in found}
 
 
+def wait_until_listening(port):
+    for _ in range(500):
+        if f":{port:04X} 00000000:0000 0A" in pathlib.Path("/proc/net/tcp").read_text():
+            return
+        time.sleep(0.01)
+    raise SystemExit("ucx_perftest does not listen")
+
+
 def perftest(environment):
     """{KiB: half round trip} as UCX's own tool sees it."""
     times = {}
@@ -71,9 +80,10 @@ def perftest(environment):
         (port,) = free_ports(1)
         test = ["ucx_perftest", "-p", port, "-t", "tag_lat", "-s", kib << 10, "-n", 20000, "-f"]
         server = on_core(0, test, environment)
+        wait_until_listening(port)
         client = on_core(1, [*test[:1], "127.0.0.1", *test[1:]], environment)
         text = outputs([server, client])[1]
-        times[kib] = float(text.split()[1])
+        times[kib] = float(re.search(r"^ +\d+ +([\d.]+)", text, re.MULTILINE).group(1))
     return times
 
 
