@@ -16,6 +16,7 @@
 #include "cli/synthetic_model.h"
 #include "cli/terminal.h"
 #include "runner/process_memory.h"
+#include "runner/kv_plan.h"
 #include "runner/local_ranks.h"
 #include "runner/model_files.h"
 
@@ -187,8 +188,9 @@ Work work_of(const formats::Checkpoint& checkpoint, int32_t streams) {
 // Bytes a step of decode reads: weights once, and for each stream half the KV of the run on average.
 double bytes_per_step(const runner::LocalRanks& ranks, const BenchOptions& options, int32_t streams,
                       const Work& work) {
-  const double first = static_cast<double>(backend::kv_page_bytes(ranks.first().model->info().kv)) /
-                       backend::kPageTokens;
+  backend::KvSpec spec = ranks.first().model->info().kv;
+  if (const auto type = runner::parse_kv_type(options.kv_type)) spec.type = *type;
+  const double first = static_cast<double>(backend::kv_page_bytes(spec)) / backend::kPageTokens;
   const double kv = first * options.ranks;  // as much on the others
   return static_cast<double>(ranks.weight_bytes()) * (1 - work.idle_expert_share) +
          streams * kv * (options.depth + options.pp + options.tg / 2.0);
