@@ -9,11 +9,15 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/step_costs.h"
+#include "cluster/cost.h"
 #include "cluster/device_document.h"
 #include "cli/terminal.h"
+#include "models/halves.h"
 
 namespace cohort::cli {
 namespace {
+
+static_assert(models::kRowsWorthHalving == cluster::kLeastHalvedRows);
 
 using Clock = std::chrono::steady_clock;
 

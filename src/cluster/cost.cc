@@ -86,7 +86,6 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
 // link's times hold it. Infinite when there is no way.
 double message_seconds(const Topology& topology, int from, int to, double bytes) {
   const LinkFacts& link = topology.link(from, to);
-  if (!link.reachable || link.bytes_per_s <= 0) return kInfinity;
   const double path_s = link.path_seconds(bytes);
   if (link.transport != kTcp) return path_s;
   const DeviceFacts& sender = topology.devices[static_cast<size_t>(from)];
@@ -107,6 +106,7 @@ double reduce_seconds(const std::vector<StageMember>& members, double bytes, Sec
     for (const StageMember& to : members) {
       if (from.device == to.device) continue;
       const double first = seconds(from.device, to.device, 0.0);
+      if (first == kInfinity) return kInfinity;
       last = std::max(last, first);
       others += seconds(from.device, to.device, part) - first;
     }
@@ -230,6 +230,7 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
 }
 
 double LinkFacts::path_seconds(double bytes) const {
+  if (!reachable || bytes_per_s <= 0) return kInfinity;
   const double empty_s = round_trip_s / 2;
   const double measured_bytes = message_s > empty_s ? std::min(bytes, kMessageBytes) : 0;
   return empty_s + (message_s - empty_s) * measured_bytes / kMessageBytes +

@@ -114,7 +114,7 @@ struct LinkFacts {
   double message_s = 0;  // one way, of kMessageBytes after a pause, where it was measured; else 0
 
   // Of a message on its way: half a round trip and the bytes at the link's rate, unless messages were measured, which on
-  // a switch take longer and with a rate saved up shorter.
+  // a switch take longer and with a rate saved up shorter. Infinite when there is no way.
   double path_seconds(double bytes) const;
 };
 

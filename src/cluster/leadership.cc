@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 
 #include "cluster/neighbours.h"
@@ -85,10 +84,7 @@ LinkFacts way_facts(const WayDocument& way, uint8_t transport) {
 }
 
 // Of a message as all-reduces of one token send them.
-double typical_seconds(const LinkFacts& facts) {
-  if (!facts.reachable) return std::numeric_limits<double>::infinity();
-  return facts.path_seconds(kMessageBytes);
-}
+double typical_seconds(const LinkFacts& facts) { return facts.path_seconds(kMessageBytes); }
 
 // Between the same cores shared memory is the faster way: figures that say otherwise were taken on a busy machine.
 LinkFacts at_least_as_fast(LinkFacts facts, const LinkFacts& as) {

@@ -236,8 +236,14 @@ TEST(Cost, WhatAMessageCostsAtItsEndsCountsInEveryAllReduce) {
   EXPECT_NEAR(all_reduce_seconds(same_host, members, 8000), 10e-6 + 8e-6, 1e-12);
 }
 
+TEST(Cost, RanksThatDoNotReachEachOtherNeverEnd) {
+  Topology topology = topology_of({device("a", 8, 40), device("b", 8, 40)}, 20e-6, 1e9);
+  for (LinkFacts& link : topology.links) link.reachable = false;
+  EXPECT_TRUE(std::isinf(all_reduce_seconds(topology, {{0, 0.5}, {1, 0.5}}, 8000)));
+}
+
 TEST(Cost, AMeasuredMessagePricesWhatIsNotLonger) {
-  const LinkFacts by_rate{.round_trip_s = 20e-6, .bytes_per_s = 1e8};
+  const LinkFacts by_rate{.reachable = true, .round_trip_s = 20e-6, .bytes_per_s = 1e8};
   EXPECT_NEAR(by_rate.path_seconds(4096), 10e-6 + 4096 / 1e8, 1e-12);
   LinkFacts measured = by_rate;
   measured.message_s = 14e-6;
