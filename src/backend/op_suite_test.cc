@@ -35,6 +35,8 @@ struct Variant {
   float product_tolerance;  // of products with weights, relative to the greatest result
   // A row's results have the same bits whatever rows are beside it, and however its sequence was cut into steps.
   bool same_bits = true;
+  // But for few rows over a q8 cache, which are rounded to 8 bits where many are not.
+  bool few_rows_over_q8_differ = false;
 
   friend void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 };
@@ -43,7 +45,7 @@ Variant cpu_variant(const CpuOptions& options) {
   const bool fast = options.math == Math::kFast;
   return {"cpu_" + options.kernels + (fast ? "_fast_" : "_f32_") + std::to_string(options.threads) +
               "threads",
-          [options] { return make_cpu_backend(options); }, fast ? 3e-2f : 1e-5f};
+          [options] { return make_cpu_backend(options); }, fast ? 3e-2f : 1e-5f, true, fast};
 }
 
 std::vector<Variant> variants() {
@@ -740,6 +742,7 @@ TEST_P(Ops, AttentionOverPagesEqualsPlainAttentionHoweverItIsChunked) {
       expect_near(got, wanted, c.tolerance());
       if (whole.empty()) whole = got;
       SCOPED_TRACE(chunk);
+      if (c.type == KvType::kQ8 && GetParam().few_rows_over_q8_differ) continue;
       expect_same(got, whole, GetParam(), c.tolerance());
     }
   }
@@ -810,10 +813,10 @@ TEST_P(Ops, ACopiedPageAnswersLikeTheOriginal) {
     const AttentionCase c = {"copy", 2, 1, 10, 7, 0, 0, false, type};
     const AttentionInput in(random_, c, 21);
     Attention attention(GetParam(), c, 2);
-    const Values whole = attention.in_chunks(21, 21, in, {0});
+    attention.in_chunks(20, 20, in, {0});
     attention.backend().copy_kv_page(0, 1);
-    expect_same(attention.step(plan_of(1, 20, {1}), {&in}), slice(whole, 20, 1, 14), GetParam(),
-                c.tolerance());
+    const Values original = attention.step(plan_of(1, 20, {0}), {&in});
+    EXPECT_EQ(attention.step(plan_of(1, 20, {1}), {&in}), original);
   }
 }
 
@@ -849,7 +852,7 @@ TEST(KvPages, TakeWhatTheirTypeTakes) {
   };
   EXPECT_EQ(bytes(KvType::kF32), kPageTokens * 2u * 128 * 4);
   EXPECT_EQ(bytes(KvType::kF16), kPageTokens * 2u * 128 * 2);
-  EXPECT_EQ(bytes(KvType::kQ8), kPageTokens * 2u * (128 + 4 * 2));
+  EXPECT_EQ(bytes(KvType::kQ8), kPageTokens * 2u * (128 + 3 * 2));
   EXPECT_EQ(kv_page_bytes({.layers = {{.kv_heads = 1, .key_dim = 96, .value_prefix = 64}},
                            .type = KvType::kBF16}),
             kPageTokens * 96u * 2);

@@ -4,210 +4,25 @@ inline constexpr int kBlockVectors = kKvBlockTokens / kLanes;
 inline constexpr int kScoreStride = kKvBlockTokens * kAttentionBlocks;  // scores of a row
 inline constexpr float kMinusInfinity = -__builtin_inff();
 
-// ---- storing one position ----
-
-// One position's elements go to to[i * step].
-inline void store_floats(float* to, int64_t step, const float* from, int dim) {
-  for (int i = 0; i < dim; ++i) to[i * step] = from[i];
-}
-
-template <bool kBrain>
-inline void store_halves(uint16_t* to, int64_t step, const float* from, int dim) {
-  const auto narrowed = [&](uint16_t* lanes, int i, int n) {
-    const F32 v = load_part(from + i, n);
-    kBrain ? store_bf16_part(lanes, v, n) : store_f16_part(lanes, v, n);
-  };
-  for (int i = 0; i < dim; i += kLanes) {
-    const int n = dim - i < kLanes ? dim - i : kLanes;
-    if (step == 1) {
-      narrowed(to + i, i, n);
-      continue;
-    }
-    uint16_t lanes[kLanes];
-    narrowed(lanes, i, n);
-    for (int k = 0; k < n; ++k) to[(i + k) * step] = lanes[k];
-  }
-}
-
-// A bf16 scale not below greatest / 127, so that no code leaves [-127, 127].
-inline uint16_t q8_scale(float greatest) {
-  uint32_t bits;
-  const float exact = greatest / 127.0f;
-  __builtin_memcpy(&bits, &exact, sizeof(bits));
-  return static_cast<uint16_t>((bits + 0xffff) >> 16);
-}
-
-inline void store_q8(int8_t* codes, int64_t step, uint16_t* scales, int64_t scale_step,
-                     const float* from, int dim) {
-  for (int first = 0, g = 0; first < dim; first += kKvQuantGroup, ++g) {
-    const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
-    float greatest = 0;
-    for (int i = first; i < end; ++i) {
-      const float size = __builtin_fabsf(from[i]);
-      greatest = size > greatest ? size : greatest;
-    }
-    const uint16_t scale = q8_scale(greatest);
-    scales[g * scale_step] = scale;
-    const uint32_t scale_bits = static_cast<uint32_t>(scale) << 16;
-    float widened;
-    __builtin_memcpy(&widened, &scale_bits, sizeof(widened));
-    const float inverse = widened > 0 ? 1.0f / widened : 0.0f;
-    for (int i = first; i < end; ++i) {
-      codes[i * step] = static_cast<int8_t>(__builtin_nearbyintf(from[i] * inverse));
-    }
-  }
-}
-
-inline void store_position(KvFormat format, std::byte* block, int64_t first, int64_t step,
-                           int64_t first_scale, int64_t scale_step, const float* from, int dim) {
-  switch (format) {
-    case KvFormat::kF32:
-      return store_floats(reinterpret_cast<float*>(block) + first, step, from, dim);
-    case KvFormat::kF16:
-      return store_halves<false>(reinterpret_cast<uint16_t*>(block) + first, step, from, dim);
-    case KvFormat::kBF16:
-      return store_halves<true>(reinterpret_cast<uint16_t*>(block) + first, step, from, dim);
-    case KvFormat::kQ8: {
-      auto* scales = reinterpret_cast<uint16_t*>(block + kv_codes_bytes(format, dim));
-      return store_q8(reinterpret_cast<int8_t*>(block) + first, step, scales + first_scale,
-                      scale_step, from, dim);
-    }
-  }
-}
-
-inline void store_key(KvFormat format, std::byte* block, int slot, const float* key, int dim) {
-  store_position(format, block, slot, kKvBlockTokens, slot, kKvBlockTokens, key, dim);
-}
-
-inline void store_value(KvFormat format, std::byte* block, int slot, const float* value, int dim) {
-  store_position(format, block, int64_t{slot} * dim, 1, int64_t{slot} * kv_quant_groups(dim), 1,
-                 value, dim);
-}
-
-// ---- reading a block ----
-//
-// A reader gives vectors of a block's elements as floats. Scales are looked up once for the kKvQuantGroup dims they serve.
-
-struct NoScales {};
-
-struct F32Block {
-  const float* data;
-  NoScales key_scales(int) const { return {}; }
-  F32 key(NoScales, int, int64_t i) const { return load(data + i); }
-  F32 value(int, int, int64_t i) const { return load(data + i); }
-  F32 value_part(int, int, int64_t i, int n) const { return load_part(data + i, n); }
-};
-
-struct F16Block {
-  const uint16_t* data;
-  NoScales key_scales(int) const { return {}; }
-  F32 key(NoScales, int, int64_t i) const { return load_f16(data + i); }
-  F32 value(int, int, int64_t i) const { return load_f16(data + i); }
-  F32 value_part(int, int, int64_t i, int n) const { return load_f16_part(data + i, n); }
-};
-
-struct BF16Block {
-  const uint16_t* data;
-  NoScales key_scales(int) const { return {}; }
-  F32 key(NoScales, int, int64_t i) const { return load_bf16(data + i); }
-  F32 value(int, int, int64_t i) const { return load_bf16(data + i); }
-  F32 value_part(int, int, int64_t i, int n) const { return load_bf16_part(data + i, n); }
-};
-
-struct Q8Block {
-  const int8_t* codes;
-  const uint16_t* scales;
-  int groups;
-
-  struct Scales {
-    F32 of[kBlockVectors];
-  };
-  Scales key_scales(int group) const {
-    Scales loaded;
-    COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-      loaded.of[v] = load_bf16(scales + group * kKvBlockTokens + v * kLanes);
-    }
-    return loaded;
-  }
-  F32 key(const Scales& loaded, int v, int64_t i) const {
-    return load_i8(codes + i) * loaded.of[v];
-  }
-  F32 value_scale(int slot, int column) const {
-    return broadcast(bf16_to_float(scales[slot * groups + column / kKvQuantGroup]));
-  }
-  F32 value(int slot, int column, int64_t i) const {
-    return load_i8(codes + i) * value_scale(slot, column);
-  }
-  F32 value_part(int slot, int column, int64_t i, int n) const {
-    return load_i8_part(codes + i, n) * value_scale(slot, column);
-  }
-};
-
-inline Q8Block q8_block(const std::byte* block, int dim) {
-  return {reinterpret_cast<const int8_t*>(block),
-          reinterpret_cast<const uint16_t*>(block + kv_codes_bytes(KvFormat::kQ8, dim)),
-          kv_quant_groups(dim)};
-}
-
-template <class Body>
-inline void with_reader(KvFormat format, const std::byte* block, int dim, Body body) {
-  const auto* halves = reinterpret_cast<const uint16_t*>(block);
-  switch (format) {
-    case KvFormat::kF32: return body(F32Block{reinterpret_cast<const float*>(block)});
-    case KvFormat::kF16: return body(F16Block{halves});
-    case KvFormat::kBF16: return body(BF16Block{halves});
-    case KvFormat::kQ8: return body(q8_block(block, dim));
-  }
-}
-
-template <class Block>
-inline void widen_keys(const Block& keys, int dim, float* to) {
-  for (int first = 0; first < dim; first += kKvQuantGroup) {
-    const auto scales = keys.key_scales(first / kKvQuantGroup);
-    const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
-    for (int64_t i = int64_t{first} * kKvBlockTokens; i < int64_t{end} * kKvBlockTokens;
-         i += kKvBlockTokens) {
-      COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-        store(to + i + v * kLanes, keys.key(scales, v, i + v * kLanes));
-      }
-    }
-  }
-}
-
-template <class Block>
-inline void widen_values(const Block& values, int dim, int end, float* to) {
-  for (int t = 0; t < end; ++t) {
-    const int64_t row = int64_t{t} * dim;
-    for_each_vector(
-        dim, [&](int64_t c) { store(to + row + c, values.value(t, static_cast<int>(c), row + c)); },
-        [&](int64_t c, int n) {
-          store_part(to + row + c, values.value_part(t, static_cast<int>(c), row + c, n), n);
-        });
-  }
-}
-
-inline void transpose_keys(const float* keys, int dim, int end, float* values) {
-  for (int t = 0; t < end; ++t) {
-    for (int d = 0; d < dim; ++d) values[t * dim + d] = keys[d * kKvBlockTokens + t];
-  }
-}
+#include "kernels/kv_block-inl.h"
 
 // ---- scores ----
 
 // A block that will be read soon, fetched a little in each step of a loop over what is read now.
 struct Ahead {
   const std::byte* at = nullptr;
+  const std::byte* end = nullptr;
   int lines_a_step = 0;
 
   void fetch() {
-    for (int i = 0; i < lines_a_step; ++i, at += 64) __builtin_prefetch(at);
+    for (int i = 0; i < lines_a_step && at < end; ++i, at += 64) __builtin_prefetch(at);
   }
 };
 
-inline Ahead make_ahead(const std::byte* block, KvFormat format, int dim, int steps) {
-  if (block == nullptr) return {};
-  const auto lines = static_cast<int>(kv_block_bytes(format, dim) / 64);
-  return {block, (lines + steps - 1) / steps};
+inline Ahead make_ahead(const std::byte* at, size_t bytes, int steps) {
+  if (at == nullptr) return {};
+  const auto lines = static_cast<int>(bytes / 64);
+  return {at, at + bytes, (lines + steps - 1) / steps};
 }
 
 // Rows a register tile holds: rows * kBlockVectors accumulators, and some registers left for keys and queries.
@@ -220,20 +35,16 @@ inline void score_rows(const float* queries, int dim, const Block& keys, float* 
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
     COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) sums[r][v] = zero();
   }
-  for (int first = 0; first < dim; first += kKvQuantGroup) {
-    const auto scales = keys.key_scales(first / kKvQuantGroup);
-    const int end = first + kKvQuantGroup < dim ? first + kKvQuantGroup : dim;
-    for (int d = first; d < end; ++d) {
-      ahead.fetch();
-      F32 key[kBlockVectors];
-      COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-        key[v] = keys.key(scales, v, int64_t{d} * kKvBlockTokens + v * kLanes);
-      }
-      COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-        const F32 query = broadcast(queries[r * dim + d]);
-        COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) sums[r][v] =
-            fma(query, key[v], sums[r][v]);
-      }
+  for (int d = 0; d < dim; ++d) {
+    ahead.fetch();
+    F32 key[kBlockVectors];
+    COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
+      key[v] = keys.at(int64_t{d} * kKvBlockTokens + v * kLanes);
+    }
+    COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+      const F32 query = broadcast(queries[r * dim + d]);
+      COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) sums[r][v] =
+          fma(query, key[v], sums[r][v]);
     }
   }
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -331,9 +142,7 @@ inline void sum_tile(const SumOperands& s, const Block& values, int column, Ahea
     ahead.fetch();
     const int64_t at = int64_t{t} * s.dim + column;
     F32 value[kVectors];
-    COHORT_UNROLL for (int v = 0; v < kVectors; ++v) {
-      value[v] = values.value(t, column + v * kLanes, at + v * kLanes);
-    }
+    COHORT_UNROLL for (int v = 0; v < kVectors; ++v) { value[v] = values.at(at + v * kLanes); }
     COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
       const F32 weight = broadcast(s.weights[r * kScoreStride + t]);
       COHORT_UNROLL for (int v = 0; v < kVectors; ++v) sums[r][v] =
@@ -353,7 +162,7 @@ inline void sum_tail(const SumOperands& s, const Block& values, int column, int 
     float* out = s.out + r * s.dim + column;
     F32 sums = load_part(out, n) * broadcast(s.factors[r]);
     for (int t = 0; t < s.end; ++t) {
-      const F32 value = values.value_part(t, column, int64_t{t} * s.dim + column, n);
+      const F32 value = values.part(int64_t{t} * s.dim + column, n);
       sums = fma(broadcast(s.weights[r * kScoreStride + t]), value, sums);
     }
     store_part(out, sums, n);
@@ -377,12 +186,12 @@ inline void sum_rows(const SumOperands& s, const Block& values, Ahead ahead) {
   if (c < s.dim) sum_tail<kRows>(s, values, c, s.dim - c);
 }
 
-// What becomes of a block's values: weights and factors by row, and how many slots count.
+// What becomes of values: weights and factors by row, and how many slots count.
 struct Weighted {
   const float* weights;  // [rows][kScoreStride]
   const float* factors;  // [rows]
   int end;
-  Ahead ahead;
+  Ahead ahead = {};
 };
 
 template <class Block>
@@ -394,22 +203,34 @@ inline void sum_all(const AttentionTile& tile, const Weighted& by, const Block& 
   });
 }
 
+#include "kernels/attention_dots-inl.h"
+
 // ---- all of it ----
+
+inline bool by_dots(const AttentionTile& tile) { return tile.quantized_queries != nullptr; }
 
 // More rows than this read floats that are widened once; fewer read the block itself. The sums are the same.
 inline constexpr int kWidenAboveRows = 8;
 
 inline bool widens(const AttentionTile& tile) {
-  return tile.format != KvFormat::kF32 && (tile.rows > kWidenAboveRows || tile.value_in_key);
+  if (tile.format == KvFormat::kF32) return false;
+  return tile.format == KvFormat::kQ8 || tile.rows > kWidenAboveRows || tile.value_in_key;
 }
 
+// How often the loops over a block's keys ask for what comes ahead.
+inline int key_steps(const AttentionTile& tile) {
+  if (!by_dots(tile)) return tile.key_dim;
+  return kv_quant_groups(tile.key_dim) * kBlockVectors * kQuadsAGroup;
+}
 inline void score_block(const AttentionTile& tile, const std::byte* keys, float* scores,
                         Ahead ahead) {
-  with_reader(tile.format, keys, tile.key_dim, [&](const auto& block) {
-    if (!widens(tile)) return score_all(tile, block, scores, ahead);
-    widen_keys(block, tile.key_dim, tile.scratch);
-    score_all(tile, F32Block{tile.scratch}, scores, ahead);
-  });
+  if (by_dots(tile)) return score_by_dots(tile, keys, scores, ahead);
+  if (widens(tile)) {
+    widen_keys(tile.format, keys, tile.key_dim, tile.key_dim, tile.scratch);
+    return score_all(tile, F32Block{tile.scratch}, scores, ahead);
+  }
+  with_plain_reader(tile.format, keys,
+                    [&](const auto& block) { score_all(tile, block, scores, ahead); });
 }
 
 // The values of a block that keeps none are a transposed part of its keys.
@@ -417,8 +238,7 @@ inline void sum_key_block(const AttentionTile& tile, const std::byte* keys, cons
   const float* wide_keys = reinterpret_cast<const float*>(keys);
   float* values = tile.scratch + tile.key_dim * kKvBlockTokens;
   if (widens(tile)) {
-    with_reader(tile.format, keys, tile.key_dim,
-                [&](const auto& block) { widen_keys(block, tile.value_dim, tile.scratch); });
+    widen_keys(tile.format, keys, tile.key_dim, tile.value_dim, tile.scratch);
     wide_keys = tile.scratch;
   }
   transpose_keys(wide_keys, tile.value_dim, by.end, values);
@@ -426,63 +246,87 @@ inline void sum_key_block(const AttentionTile& tile, const std::byte* keys, cons
 }
 
 inline const std::byte* values_of(const AttentionTile& tile, const std::byte* block) {
-  return tile.value_in_key ? nullptr : block + kv_block_bytes(tile.format, tile.key_dim);
+  return tile.value_in_key ? nullptr : block + kv_key_bytes(tile.format, tile.key_dim);
 }
 
 inline void sum_block(const AttentionTile& tile, const std::byte* block, const Weighted& by) {
   if (tile.value_in_key) return sum_key_block(tile, block, by);
-  with_reader(tile.format, values_of(tile, block), tile.value_dim, [&](const auto& values) {
-    if (!widens(tile)) return sum_all(tile, by, values);
+  const std::byte* values = values_of(tile, block);
+  if (widens(tile)) {
     float* wide_values = tile.scratch + tile.key_dim * kKvBlockTokens;
-    widen_values(values, tile.value_dim, by.end, wide_values);
-    sum_all(tile, by, F32Block{wide_values});
-  });
+    widen_values(tile.format, values, tile.value_dim, by.end, wide_values);
+    return sum_all(tile, by, F32Block{wide_values});
+  }
+  with_plain_reader(tile.format, values, [&](const auto& plain) { sum_all(tile, by, plain); });
 }
 
 // The order in which attend() reads: the keys of all blocks, then their values, then the keys that follow. Memory answers
-// late, so each stage fetches another one kAheadBytes or so behind it.
+// late, so each stage fetches another one kAheadBytes or so behind it; or `count` stages behind it, where the values of all
+// blocks are read side by side.
 class Stages {
  public:
   Stages(const AttentionTile& tile, const std::byte* const* blocks, int count, int following)
       : tile_(tile), blocks_(blocks), count_(count), known_(count + following) {
-    constexpr int64_t kAheadBytes = 8192;
-    const auto size = static_cast<int64_t>(kv_block_bytes(tile.format, tile.key_dim));
-    distance_ = static_cast<int>((kAheadBytes + size - 1) / size);
+    constexpr size_t kAheadBytes = 8192;
+    distance_ =
+        by_dots(tile) ? count : static_cast<int>((kAheadBytes + key_bytes() - 1) / key_bytes());
   }
   Ahead after(int stage, int steps) const {
     const int i = stage + distance_;
     const int values = tile_.value_in_key ? 0 : count_;
     if (i >= count_ && i < count_ + values) {
-      return make_ahead(values_of(tile_, blocks_[i - count_]), tile_.format, tile_.value_dim,
-                        steps);
+      return make_ahead(values_of(tile_, blocks_[i - count_]),
+                        kv_value_bytes(tile_.format, tile_.value_dim), steps);
     }
     const int block = i < count_ ? i : i - values;
-    return make_ahead(block < known_ ? blocks_[block] : nullptr, tile_.format, tile_.key_dim,
-                      steps);
+    return make_ahead(block < known_ ? blocks_[block] : nullptr, key_bytes(), steps);
   }
 
  private:
+  size_t key_bytes() const { return kv_key_bytes(tile_.format, tile_.key_dim); }
+
   const AttentionTile& tile_;
   const std::byte* const* blocks_;
   int count_, known_, distance_;
 };
+
+// Each row's out gets the blocks' values by the row's scores, of which `end` count.
+inline void sum_each(const AttentionTile& tile, const std::byte* const* blocks, int count,
+                     const Stages& stages, const Weighted& by) {
+  float factors[kMaxAttentionRows];
+  for (int r = 0; r < tile.rows; ++r) factors[r] = by.factors[r];
+  for (int b = 0; b * kKvBlockTokens < by.end; ++b) {
+    const int left = by.end - b * kKvBlockTokens;
+    const int slots = left < kKvBlockTokens ? left : kKvBlockTokens;
+    const Ahead ahead = stages.after(count + b, slots);
+    sum_block(tile, blocks[b], {by.weights + b * kKvBlockTokens, factors, slots, ahead});
+    for (int r = 0; r < tile.rows; ++r) factors[r] = 1.0f;
+  }
+}
+
+inline void sum_together(const AttentionTile& tile, const std::byte* const* blocks, int count,
+                         const Stages& stages, const Weighted& by) {
+  const int steps = (tile.value_dim + kLanes - 1) / kLanes * kQuadsAGroup;
+  DotBlocks together;
+  for (int b = 0; b < count; ++b) {
+    together.values[b] = q8_block(values_of(tile, blocks[b]), tile.value_dim);
+    together.ahead[b] = stages.after(count + b, steps);
+  }
+  together.count = (by.end + kKvBlockTokens - 1) / kKvBlockTokens;
+  sum_by_dots(tile, together, by);
+}
 
 inline void attend(const AttentionTile& tile, const std::byte* const* blocks, int count,
                    int following, int32_t position) {
   const Stages stages(tile, blocks, count, following);
   float* scores = tile.scratch + (tile.key_dim + tile.value_dim) * kKvBlockTokens;
   for (int b = 0; b < count; ++b) {
-    score_block(tile, blocks[b], scores + b * kKvBlockTokens, stages.after(b, tile.key_dim));
+    score_block(tile, blocks[b], scores + b * kKvBlockTokens, stages.after(b, key_steps(tile)));
   }
   float factors[kMaxAttentionRows];
   const int end = soften_all(tile, position, count * kKvBlockTokens, scores, factors);
-  for (int b = 0; b * kKvBlockTokens < end; ++b) {
-    const int left = end - b * kKvBlockTokens;
-    const int slots = left < kKvBlockTokens ? left : kKvBlockTokens;
-    const Ahead ahead = stages.after(count + b, slots);
-    sum_block(tile, blocks[b], {scores + b * kKvBlockTokens, factors, slots, ahead});
-    for (int r = 0; r < tile.rows; ++r) factors[r] = 1.0f;
-  }
+  by_dots(tile) ? sum_together(tile, blocks, count, stages, {scores, factors, end})
+                : sum_each(tile, blocks, count, stages, {scores, factors, end});
 }
 
 inline constexpr AttentionKernels make_attention_kernels() {

@@ -3,8 +3,10 @@
 //   keys     [dim][kKvBlockTokens] elements: a dim of all positions lies together, so that scores of many positions
 //            come from one vector of keys times one value of the query
 //   values   [kKvBlockTokens][dim] elements
-//   kQ8      int8 codes in those orders, then bf16 scales, one for each position and each kKvQuantGroup dims:
-//            keys [groups][kKvBlockTokens], values [kKvBlockTokens][groups]
+//   kQ8      codes, then bf16 scales. A code is a byte, kKvCodeOffset more than what the scale is multiplied with, and lies
+//            as integer dot products take it: keys [dim / 4, rounded up][kKvBlockTokens][4],
+//            values [kKvBlockTokens / 4][dim][4]. Keys have a scale for each position and each kKvQuantGroup dims,
+//            [groups][kKvBlockTokens]: a few of their dims are far greater than the others. Values have one a position.
 #pragma once
 
 #include <cstddef>
@@ -12,21 +14,38 @@
 
 namespace cohort::kernels {
 
+struct QuantizedGroup;
+
 enum class KvFormat : uint8_t { kF32, kF16, kBF16, kQ8 };
 
 inline constexpr int kKvBlockTokens = 32;
 inline constexpr int kKvQuantGroup = 32;
+inline constexpr int kKvCodeOffset = 128;
+
+// Where the codes of a kQ8 block are.
+constexpr int64_t q8_key_at(int d, int slot) {
+  return (int64_t{d / 4} * kKvBlockTokens + slot) * 4 + d % 4;
+}
+constexpr int64_t q8_value_at(int slot, int column, int dim) {
+  return (int64_t{slot / 4} * dim + column) * 4 + slot % 4;
+}
 
 constexpr int kv_quant_groups(int dim) { return (dim + kKvQuantGroup - 1) / kKvQuantGroup; }
 constexpr size_t kv_codes_bytes(KvFormat format, int dim) {
-  const size_t element = format == KvFormat::kF32 ? 4 : format == KvFormat::kQ8 ? 1 : 2;
-  return kKvBlockTokens * element * static_cast<size_t>(dim);
+  const auto elements = static_cast<size_t>(dim) * kKvBlockTokens;
+  if (format == KvFormat::kQ8)
+    return (elements + 3 * kKvBlockTokens) / (4 * kKvBlockTokens) * (4 * kKvBlockTokens);
+  return elements * (format == KvFormat::kF32 ? 4 : 2);
 }
-constexpr size_t kv_block_bytes(KvFormat format, int dim) {  // a multiple of 64
-  const size_t scales =
-      format == KvFormat::kQ8 ? size_t{2} * kKvBlockTokens * kv_quant_groups(dim) : 0;
-  return (kv_codes_bytes(format, dim) + scales + 63) / 64 * 64;
+// A block of keys, a block of values: multiples of 64.
+constexpr size_t kv_bytes(KvFormat format, int dim, int scales_a_position) {
+  const int scales = format == KvFormat::kQ8 ? scales_a_position * kKvBlockTokens : 0;
+  return (kv_codes_bytes(format, dim) + static_cast<size_t>(scales) * 2 + 63) / 64 * 64;
 }
+constexpr size_t kv_key_bytes(KvFormat format, int dim) {
+  return kv_bytes(format, dim, kv_quant_groups(dim));
+}
+constexpr size_t kv_value_bytes(KvFormat format, int dim) { return kv_bytes(format, dim, 1); }
 
 inline constexpr int kMaxAttentionRows = 64;
 inline constexpr int kAttentionBlocks = 4;  // taken into a softmax at once
@@ -39,6 +58,9 @@ struct AttentionTile {
   int value_dim = 0;
   bool value_in_key = false;       // the value is the first value_dim dims of the key
   const float* queries = nullptr;  // [rows][key_dim], already scaled
+  // [rows][kv_quant_groups(key_dim)], the queries in 8 bits, or null. Of kQ8 blocks with values of their own only: scores
+  // and sums are then integer dot products, of weights that are rounded to 8 bits as well.
+  const QuantizedGroup* quantized_queries = nullptr;
   const int32_t* first = nullptr;
   const int32_t* last = nullptr;
   float* max = nullptr;      // [rows] greatest score so far; starts at -infinity

@@ -49,6 +49,15 @@ struct Tile {
   float* partials = nullptr;  // of its stretches, then
 };
 
+constexpr int64_t kGroupBytes = sizeof(kernels::QuantizedGroup);
+
+// As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for.
+bool takes_dots(const Compute& compute, const AttentionStep& step) {
+  if (step.cache->format() != kernels::KvFormat::kQ8 || step.layer->value_in_key()) return false;
+  if (compute.math == Math::kFast) return step.q.rows <= kernels::kMaxDecodeRows;
+  return compute.math == Math::kInt8;
+}
+
 class Run {
  public:
   Run(const Compute& compute, const AttentionStep& step)
@@ -57,6 +66,7 @@ class Run {
         spec_(step.layer->spec),
         group_(step.heads / spec_.kv_heads),
         value_dim_(step.layer->value_columns()),
+        by_dots_(takes_dots(compute, step)),
         scratch_(compute.arena) {}
 
   void operator()() {
@@ -128,15 +138,21 @@ class Run {
     return tile.kv_head * group_ + (tile.first + i) % group_;
   }
 
-  // A worker's room: packed queries, two partial results, the kernel's scratch.
+  // A worker's room: packed queries, two partial results, the kernel's scratch, the queries in 8 bits.
   void make_rooms() {
     constexpr int64_t kRows = kernels::kMaxAttentionRows;
     query_floats_ = kRows * spec_.key_dim;
     room_floats_ =
         query_floats_ + 2 * Partial::floats(kRows, value_dim_) +
         static_cast<int64_t>(kernels::attention_scratch_floats(spec_.key_dim, value_dim_));
+    quantized_at_ = room_floats_;
+    if (by_dots_) room_floats_ += divide_up<int64_t>(kRows * groups() * kGroupBytes, sizeof(float));
     room_floats_ = round_up<int64_t>(room_floats_, 16);
     rooms_ = scratch_.make<float>(room_floats_ * compute_.pool.workers());
+  }
+  int32_t groups() const { return kernels::kv_quant_groups(spec_.key_dim); }
+  kernels::QuantizedGroup* quantized(float* room) const {
+    return reinterpret_cast<kernels::QuantizedGroup*>(room + quantized_at_);
   }
   float* room_of(int worker) const { return rooms_ + worker * room_floats_; }
 
@@ -201,12 +217,17 @@ class Run {
                        tile.count);
   }
 
-  void pack_queries(const Tile& tile, float* to) const {
+  void pack_queries(const Tile& tile, float* room) const {
     const int64_t dim = spec_.key_dim;
     for (int32_t i = 0; i < tile.count; ++i) {
-      std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, to + i * dim);
+      std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, room + i * dim);
     }
-    compute_.kernels.vector.scale(to, step_.scale, tile.count * dim);
+    compute_.kernels.vector.scale(room, step_.scale, tile.count * dim);
+    if (!by_dots_) return;
+    for (int32_t i = 0; i < tile.count; ++i) {
+      compute_.kernels.matmul.quantize_activation(room + i * dim, dim, 1,
+                                                  quantized(room) + i * groups());
+    }
   }
 
   void attend_stretch(const Tile& tile, int32_t stretch, float* room, const Partial& into) const {
@@ -223,6 +244,7 @@ class Run {
         .value_dim = value_dim_,
         .value_in_key = step_.layer->value_in_key(),
         .queries = room,
+        .quantized_queries = by_dots_ ? quantized(room) : nullptr,
         .first = first,
         .last = last,
         .max = into.max,
@@ -285,11 +307,13 @@ class Run {
   const KvLayerSpec& spec_;
   const int32_t group_;
   const int32_t value_dim_;
+  const bool by_dots_;  // in 8 bits
   Scratch scratch_;
   std::span<Tile> tiles_;
   int64_t tasks_ = 0;
   int64_t partial_floats_ = 0;
   int64_t query_floats_ = 0;
+  int64_t quantized_at_ = 0;
   int64_t room_floats_ = 0;
   float* rooms_ = nullptr;
 };

@@ -24,8 +24,8 @@ KvLayout make_kv_layout(const KvSpec& spec) {
   KvLayout layout;
   for (const KvLayerSpec& layer : spec.layers) {
     KvLayer placed{.spec = layer, .first_byte = layout.page_bytes};
-    placed.key_bytes = kernels::kv_block_bytes(format, layer.key_dim);
-    placed.head_bytes = placed.key_bytes + kernels::kv_block_bytes(format, layer.value_dim);
+    placed.key_bytes = kernels::kv_key_bytes(format, layer.key_dim);
+    placed.head_bytes = placed.key_bytes + kernels::kv_value_bytes(format, layer.value_dim);
     layout.page_bytes += placed.head_bytes * layer.kv_heads;
     layout.layers.push_back(placed);
   }

@@ -37,3 +37,17 @@ inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
   }
   return {total};
 }
+
+template <int kCount>
+inline U32 dot_weights(const U32* quads, const uint8_t* w) {
+  __m256i total = _mm256_setzero_si256();
+  COHORT_UNROLL for (int i = 0; i < kCount; ++i) {
+    const __m256i quad = broadcast_quad(w + 4 * i);
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(quads[i].v, 8), 8);
+    const __m256i odd = _mm256_srai_epi16(quads[i].v, 8);
+    const __m256i low = _mm256_and_si256(quad, _mm256_set1_epi16(0xff));
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(even, low));
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(odd, _mm256_srli_epi16(quad, 8)));
+  }
+  return {total};
+}

@@ -37,3 +37,17 @@ inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
   }
   return {total};
 }
+
+template <int kCount>
+inline U32 dot_weights(const U32* quads, const uint8_t* w) {
+  __m512i total = _mm512_setzero_si512();
+  COHORT_UNROLL for (int i = 0; i < kCount; ++i) {
+    const __m512i quad = broadcast_quad(w + 4 * i);
+    const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(quads[i].v, 8), 8);
+    const __m512i odd = _mm512_srai_epi16(quads[i].v, 8);
+    const __m512i low = _mm512_and_si512(quad, _mm512_set1_epi16(0xff));
+    total = _mm512_add_epi32(total, _mm512_madd_epi16(even, low));
+    total = _mm512_add_epi32(total, _mm512_madd_epi16(odd, _mm512_srli_epi16(quad, 8)));
+  }
+  return {total};
+}

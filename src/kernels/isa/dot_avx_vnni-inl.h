@@ -12,3 +12,12 @@ inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
   }
   return {total};
 }
+
+template <int kCount>
+inline U32 dot_weights(const U32* quads, const uint8_t* w) {
+  __m256i total = _mm256_setzero_si256();
+  COHORT_UNROLL for (int i = 0; i < kCount; ++i) {
+    total = _mm256_dpbusd_avx_epi32(total, broadcast_quad(w + 4 * i), quads[i].v);
+  }
+  return {total};
+}

@@ -11,3 +11,12 @@ inline U32 dot_quads(U32 start, const U32* quads, const int8_t* x) {
   }
   return {static_cast<uint32_t>(total)};
 }
+
+template <int kCount>
+inline U32 dot_weights(const U32* quads, const uint8_t* w) {
+  int32_t total = 0;
+  for (int i = 0; i < kCount; ++i) {
+    for (int b = 0; b < 4; ++b) total += static_cast<int8_t>(quads[i].v >> (8 * b)) * w[4 * i + b];
+  }
+  return {static_cast<uint32_t>(total)};
+}

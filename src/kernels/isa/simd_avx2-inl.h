@@ -140,8 +140,15 @@ inline void store_i8(int8_t* p, F32 a) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
 }
 
-// The four int8 at `x`, in every lane.
-inline __m256i broadcast_quad(const int8_t* x) {
+inline void store_u8(uint8_t* p, F32 a) {
+  const __m256i words = _mm256_cvtps_epi32(a.v);
+  const __m128i halves =
+      _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(halves, halves));
+}
+
+// The four bytes at `x`, in every lane.
+inline __m256i broadcast_quad(const void* x) {
   int32_t word;
   std::memcpy(&word, x, sizeof(word));
   return _mm256_set1_epi32(word);

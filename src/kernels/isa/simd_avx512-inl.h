@@ -112,8 +112,12 @@ inline void store_i8(int8_t* p, F32 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
 
-// The four int8 at `x`, in every lane.
-inline __m512i broadcast_quad(const int8_t* x) {
+inline void store_u8(uint8_t* p, F32 a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+
+// The four bytes at `x`, in every lane.
+inline __m512i broadcast_quad(const void* x) {
   int32_t word;
   std::memcpy(&word, x, sizeof(word));
   return _mm512_set1_epi32(word);

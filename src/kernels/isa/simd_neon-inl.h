@@ -130,8 +130,15 @@ inline void store_i8(int8_t* p, F32 a) {
   std::memcpy(p, &four_bytes, sizeof(four_bytes));
 }
 
-// The four int8 at `x`, in every lane.
-inline int8x16_t broadcast_quad(const int8_t* x) {
+inline void store_u8(uint8_t* p, F32 a) {
+  const int16x4_t halves = vmovn_s32(vcvtq_s32_f32(a.v));
+  const uint8x8_t bytes = vqmovun_s16(vcombine_s16(halves, halves));
+  const uint32_t four_bytes = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+  std::memcpy(p, &four_bytes, sizeof(four_bytes));
+}
+
+// The four bytes at `x`, in every lane.
+inline int8x16_t broadcast_quad(const void* x) {
   int32_t word;
   std::memcpy(&word, x, sizeof(word));
   return vreinterpretq_s8_s32(vdupq_n_s32(word));

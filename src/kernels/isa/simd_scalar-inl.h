@@ -65,12 +65,13 @@ inline float maximum(F32 a) { return a.v; }
 //   to_f32(a)                      of signed integers
 //   as_f32(a)                      the bits
 //   lookup(a, table)               each byte b, 0..15, becomes table[b]
-//   store_i8(p, v)                 v holds integers in [-127, 127]
+//   store_i8(p, v) store_u8(p, v)  v holds integers in [-127, 127], in [0, 255]
 // and in dot_*-inl.h
 //   kDotRowsOfPairs                so many rows of activations and more take two panels side by side
 //   dot_quads<kCount, kMaxCode>(start, quads, x)   start + the sum over i < kCount, b < 4 of byte b of quads[i] times
 //                                  x[4 i + b] (int8_t). Codes are 0..kMaxCode when that is below 128. Eight-bit codes are
 //                                  code - kByteOffset instead: 0 or 128 by what the instructions multiply.
+//   dot_weights<kCount>(quads, w)                  the sum of byte b of quads[i], signed, times w[4 i + b] (0..254)
 //   kQuadsAtOnce                   quads of a call before another row's turn: few where each is one instruction, so that
 //                                  the rows' chains go side by side
 
@@ -110,6 +111,7 @@ inline U32 lookup(U32 a, const uint8_t (&table)[16]) {
   return {found};
 }
 inline void store_i8(int8_t* p, F32 a) { *p = static_cast<int8_t>(a.v); }
+inline void store_u8(uint8_t* p, F32 a) { *p = static_cast<uint8_t>(a.v); }
 
 // Rows and 16-column panels of a product that fit the registers together (gemm-inl.h).
 inline constexpr int kTileRows = 4;
