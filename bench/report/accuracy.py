@@ -22,9 +22,9 @@ def golden_divergence(binary, folder, math):
     return _json_of([binary, "verify", folder, "--math", math, "--json"])["divergence"]
 
 
-def text_divergence(binary, model, text, math, chunk):
+def text_divergence(binary, model, text, math, chunk, kv_type):
     return _json_of([binary, "perplexity", model, text, "--context", TEXT_WINDOW, "--chunk", chunk, "--math", math,
-                     "--against-math", "f32", "--json"])
+                     "--kv-type", kv_type, "--against-math", "f32", "--json"])
 
 
 def _cell(divergence):
@@ -38,6 +38,7 @@ def table(binary):
         lines.append(f"| {folder.name} | " + " | ".join(_cell(golden_divergence(binary, folder, math)) for math in MATHS) + " |")
     text = ROOT / "README.md"
     for name, chunk in (("prompt", 64), ("decode", 1)):
-        cells = [_cell(text_divergence(binary, "demo", text, math, chunk)) for math in MATHS]
-        lines.append(f"| demo on a text, {name} | " + " | ".join(cells) + " |")
+        for kv_type in ("f16", "q8"):
+            cells = [_cell(text_divergence(binary, "demo", text, math, chunk, kv_type)) for math in MATHS]
+            lines.append(f"| demo on a text, {name}, {kv_type} KV | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -95,7 +95,8 @@ struct PerplexityOptions {
   int32_t windows = 0;    // at most; 0: all
   int32_t chunk = 64;     // tokens a step
   std::string math = "fast";
-  std::string against;       // a reference model, whose distributions are compared; empty: none, or
+  std::string kv_type;  // empty: f32 with math f32, else f16; the reference's goes by its own math
+  std::string against;  // a reference model, whose distributions are compared; empty: none, or
   std::string against_math;  // the same model's with other arithmetic
   int32_t threads = 0;       // 0: one a core
 };

@@ -258,6 +258,8 @@ void add_perplexity(CLI::App& app, Options& o) {
   command.add_option("--math", o.perplexity.math)
       ->check(CLI::IsMember({"f32", "fast", "int8"}))
       ->capture_default_str();
+  command.add_option("--kv-type", o.perplexity.kv_type, "default f16, f32 with --math f32")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}));
   command.add_option("--against", o.perplexity.against, "print KL from this model, too");
   command
       .add_option("--against-math", o.perplexity.against_math,

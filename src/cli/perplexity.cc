@@ -22,16 +22,18 @@ namespace {
 
 using text::TokenId;
 
+std::string kv_type_of(const std::string& math, const std::string& asked) {
+  return !asked.empty() ? asked : math == "f32" ? "f32" : "f16";
+}
+
 // One model that reads windows of a text.
 class Reader {
  public:
   static Result<Reader> open(const std::string& source, const std::string& math,
-                             const PerplexityOptions& options) {
-    runner::LocalRanksOptions local{.command = {.model = source,
-                                                .threads = options.threads,
-                                                .kv_type = math == "f32" ? "f32" : "f16",
-                                                .math = math},
-                                    .kv_pages = divide_up(options.context, backend::kPageTokens)};
+                             const std::string& kv_type, const PerplexityOptions& options) {
+    runner::LocalRanksOptions local{
+        .command = {.model = source, .threads = options.threads, .kv_type = kv_type, .math = math},
+        .kv_pages = divide_up(options.context, backend::kPageTokens)};
     COHORT_TRY(const formats::Checkpoint checkpoint, runner::open_checkpoint(source));
     COHORT_TRY(const int32_t layers, runner::layers_of(checkpoint));
     COHORT_TRY(local.command.group, runner::make_layout({.layers = layers}));
@@ -140,9 +142,8 @@ Result<std::optional<Reader>> open_reference(const StoreOptions& store, const st
   if (!options.against.empty()) {
     COHORT_TRY(other, model_source(store, options.against));
   }
-  COHORT_TRY(
-      Reader reader,
-      Reader::open(other, options.against_math.empty() ? "f32" : options.against_math, options));
+  const std::string math = options.against_math.empty() ? "f32" : options.against_math;
+  COHORT_TRY(Reader reader, Reader::open(other, math, kv_type_of(math, ""), options));
   if (reader.vocab_size() != vocab_size) {
     return fail(Code::kInvalidArgument, "{} has {} logits, {} has {}: they cannot be compared",
                 options.against, reader.vocab_size(), options.model, vocab_size);
@@ -153,6 +154,7 @@ Result<std::optional<Reader>> open_reference(const StoreOptions& store, const st
 Json score_json(const PerplexityOptions& options, const Score& score) {
   Json json{{"model", options.model},
             {"math", options.math},
+            {"kv_type", kv_type_of(options.math, options.kv_type)},
             {"context", options.context},
             {"chunk", options.chunk},
             {"tokens", score.surprise.tokens()},
@@ -169,7 +171,8 @@ Json score_json(const PerplexityOptions& options, const Score& score) {
 Result<Score> score_text(const StoreOptions& store, const PerplexityOptions& options) {
   COHORT_TRY(const std::string source, model_source(store, options.model));
   COHORT_TRY(const std::vector<TokenId> tokens, tokens_of(source, options));
-  COHORT_TRY(Reader reader, Reader::open(source, options.math, options));
+  COHORT_TRY(Reader reader, Reader::open(source, options.math,
+                                         kv_type_of(options.math, options.kv_type), options));
   COHORT_TRY(std::optional<Reader> reference,
              open_reference(store, source, options, reader.vocab_size()));
   Score score;

@@ -109,6 +109,10 @@ TEST(Cli, PerplexityComparesAModelsArithmeticWithItsReference) {
   const Json decode = perplexity_of(text, {"--chunk", "1", "--against-math", "f32"});
   EXPECT_GT(decode["kl_mean"].get<double>(), 0);
   EXPECT_LT(decode["kl_mean"].get<double>(), 0.02);
+  const Json narrow =
+      perplexity_of(text, {"--chunk", "1", "--kv-type", "q8", "--against-math", "f32"});
+  EXPECT_NE(narrow["kl_mean"].get<double>(), decode["kl_mean"].get<double>());
+  EXPECT_LT(narrow["kl_mean"].get<double>(), 0.02);
 }
 
 TEST(Cli, PerplexityNeedsAWindowOfText) {
