@@ -14,6 +14,7 @@
 #include "cli/median.h"
 #include "cli/patience.h"
 #include "cli/synthetic_model.h"
+#include "cluster/cost.h"
 #include "formats/checkpoint.h"
 #include "models/model.h"
 #include "transport/local_groups.h"
@@ -165,9 +166,10 @@ struct MemoryRate {
   double when(double read) const {
     return read > 0 && read_bytes_per_s > 0 ? bytes_per_s * read / read_bytes_per_s : bytes_per_s;
   }
-  // The same of what no cache holds: a rate above memory's says that memory was looked at in a bad moment.
+  // The same of what no cache holds. A rate above memory's says that memory was looked at in a bad moment.
   double from_memory_when(double read) const {
-    return read > 0 ? std::min(when(read), read) : bytes_per_s;
+    if (read <= 0) return bytes_per_s;
+    return 1 / (cluster::own_byte_seconds(bytes_per_s, read_bytes_per_s) + 1 / read);
   }
 };
 

@@ -47,7 +47,8 @@ double past_tokens(const Load& load) {
   return std::min<double>(load.context, load.prompt + load.answer / 2.0);
 }
 
-// The time in which the memory of a member's machine gives all of the stage's members there what they read.
+// The time in which the memory of a member's machine gives all of the stage's members there what they read, and the member
+// does its own part of it.
 double shared_read_seconds(const Topology& topology, const Stage& stage, const StageWork& work,
                            const StageMember& member) {
   const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
@@ -58,7 +59,9 @@ double shared_read_seconds(const Topology& topology, const Stage& stage, const S
     if (facts.machine == device.machine) fraction += other.fraction;
   }
   const bool is_alone = fraction <= member.fraction;
-  return is_alone ? 0 : work.touched_bytes * fraction / device.machine_bytes_per_s;
+  if (is_alone) return 0;
+  return work.touched_bytes *
+         (fraction / device.machine_bytes_per_s + member.fraction * device.own_byte_s);
 }
 
 // One step of `rows` tokens on the slowest member of a stage.
@@ -227,6 +230,11 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
     largest.weight_bytes = std::max(largest.weight_bytes, layer.weight_bytes);
     largest.kv_bytes_per_token = std::max(largest.kv_bytes_per_token, layer.kv_bytes_per_token);
   }
+}
+
+double own_byte_seconds(double bytes_per_s, double memory_bytes_per_s) {
+  if (bytes_per_s <= 0 || memory_bytes_per_s <= bytes_per_s) return 0;
+  return 1 / bytes_per_s - 1 / memory_bytes_per_s;
 }
 
 double LinkFacts::path_seconds(double bytes) const {

@@ -84,17 +84,20 @@ struct DeviceFacts {
   std::string name;
   uint64_t memory_available_bytes = 0;
   double read_bytes_per_s = 0;  // weights, one token at a time, all cores the runner will use
+  double own_byte_s = 0;        // of a byte's time then, what memory has no part in
   double kv_bytes_per_s = 0;    // by attention; 0: as weights
   double operations_per_s = 0;  // matmul of the model's format
   double layer_s = 0;           // of a layer and of a step, beside what they read
   double step_s = 0;
-  int32_t machine = -1;  // the same: they share a memory; -1: with nobody
-  double machine_bytes_per_s =
-      0;                 // of weights, for all of a machine together; 0: no limit is known
+  int32_t machine = -1;            // the same: they share a memory; -1: with nobody
+  double machine_bytes_per_s = 0;  // what memory gives all of a machine; 0: no limit is known
   double message_s = 0;  // of a message over TCP and each of its bytes, beside the link's time
   double message_byte_s = 0;
   bool hides_sums = false;  // computes half of a prompt's rows while the other half's sums travel
 };
+
+// What a byte takes beside memory's time, in seconds: a kernel read so fast when memory gave so much.
+double own_byte_seconds(double bytes_per_s, double memory_bytes_per_s);
 
 // What pairs of ranks may be linked by: TCP, which always goes, and what is better where it goes.
 inline constexpr std::array<std::string_view, 4> kTransports = {"tcp", "shm", "verbs", "ucx"};

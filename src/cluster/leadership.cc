@@ -184,33 +184,50 @@ bool has_member(const InstancePlan& instance, const DeviceId& member, const Devi
 
 struct WeightRates {
   double bytes_per_s = 0;       // one token at a time
+  double own_byte_s = 0;        // as in DeviceFacts
   double operations_per_s = 0;  // many rows at once
 };
 
-// Of the rates that the device measured when it started: kernels go as fast as memory lets them.
+// What memory gives now, of what it gave when the device was measured.
 double memory_mood(const DeviceDocument& device) {
   const bool is_known = device.memory.read_gb_per_s > 0 && device.step.read_gb_per_s > 0;
   return is_known ? device.memory.read_gb_per_s / device.step.read_gb_per_s : 1;
 }
 
+// A byte of weights in a format's kernels: memory's time, which changes, and their own, which does not.
+struct ByteCost {
+  double total_s = 0, own_s = 0;
+};
+ByteCost byte_cost(const DeviceDocument& device, const FormatSpeed& speed) {
+  const double then = device.step.read_gb_per_s * 1e9;
+  if (then <= 0) return {.total_s = 1 / (speed.gb_per_s * 1e9)};
+  const double own_s = own_byte_seconds(speed.gb_per_s * 1e9, then);
+  return {.total_s = own_s + 1 / (then * memory_mood(device)), .own_s = own_s};
+}
+
 // The slowest of what is wanted decides little where it is a small share: times add up, not rates.
 WeightRates weight_rates(const DeviceDocument& device, const ModelCost* model) {
-  const double mood = memory_mood(device);
-  const WeightRates plain = {or_assumed(device.read_gb_per_s, mood * 1e9, kAssumedReadBytesPerS),
-                             or_assumed(device.matmul_gops, 1e9, kAssumedOperationsPerS)};
+  const WeightRates plain = {
+      .bytes_per_s =
+          or_assumed(device.read_gb_per_s, memory_mood(device) * 1e9, kAssumedReadBytesPerS),
+      .operations_per_s = or_assumed(device.matmul_gops, 1e9, kAssumedOperationsPerS)};
   if (model == nullptr || model->formats.empty()) return plain;
-  double byte_s = 0, operation_s = 0;
+  ByteCost byte;
+  double operation_s = 0;
   for (const FormatShare& share : model->formats) {
     const auto& formats = device.step.formats;
     const auto known = std::find_if(formats.begin(), formats.end(), [&](const FormatSpeed& speed) {
       return speed.format == share.format && speed.gb_per_s > 0 && speed.prefill_gops > 0;
     });
     const bool measured = known != formats.end();
-    byte_s += share.bytes / (measured ? known->gb_per_s * mood * 1e9 : plain.bytes_per_s);
+    const ByteCost cost =
+        measured ? byte_cost(device, *known) : ByteCost{.total_s = 1 / plain.bytes_per_s};
+    byte.total_s += share.bytes * cost.total_s;
+    byte.own_s += share.bytes * cost.own_s;
     operation_s +=
         share.operations / (measured ? known->prefill_gops * 1e9 : plain.operations_per_s);
   }
-  return {byte_s > 0 ? 1 / byte_s : plain.bytes_per_s,
+  return {byte.total_s > 0 ? 1 / byte.total_s : plain.bytes_per_s, byte.own_s,
           operation_s > 0 ? 1 / operation_s : plain.operations_per_s};
 }
 
@@ -218,6 +235,7 @@ DeviceFacts device_facts(const DeviceDocument& device, const WeightRates& rates)
   return {.id = device.id,
           .name = device.name,
           .read_bytes_per_s = rates.bytes_per_s,
+          .own_byte_s = rates.own_byte_s,
           .kv_bytes_per_s = or_assumed(device.step.kv_gb_per_s, memory_mood(device) * 1e9, 0),
           .operations_per_s = rates.operations_per_s,
           .layer_s = device.step.layer_us * 1e-6,
@@ -242,22 +260,17 @@ double shared_gb_per_s(const std::vector<const DeviceDocument*>& mates) {
   return sum;
 }
 
-// Devices of one kernel share its memory's bandwidth. Kernels that do not keep up with what memory gives one device do not
-// keep up with what it gives all of them either.
+// Devices of one kernel share its memory's bandwidth.
 void share_machines(const std::vector<const DeviceDocument*>& documents, Topology& topology) {
   std::map<std::string, std::vector<const DeviceDocument*>> machines;
   for (const DeviceDocument* document : documents) machines[document->machine].push_back(document);
   machines.erase("");
   for (size_t i = 0; i < documents.size(); ++i) {
-    const DeviceDocument& document = *documents[i];
-    const auto machine = machines.find(document.machine);
+    const auto machine = machines.find(documents[i]->machine);
     if (machine == machines.end()) continue;
     DeviceFacts& facts = topology.devices[i];
-    const double plain =
-        or_assumed(document.read_gb_per_s, memory_mood(document) * 1e9, kAssumedReadBytesPerS);
     facts.machine = static_cast<int32_t>(std::distance(machines.begin(), machine));
-    facts.machine_bytes_per_s =
-        shared_gb_per_s(machine->second) * 1e9 * std::min(1.0, facts.read_bytes_per_s / plain);
+    facts.machine_bytes_per_s = shared_gb_per_s(machine->second) * 1e9;
   }
 }
 

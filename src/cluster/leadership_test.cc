@@ -88,6 +88,23 @@ TEST(Leadership, DevicesOfOneMachineShareItsMemory) {
   EXPECT_GT(weights_s(0, 1), 1.5 * weights_s(0, 2)) << "24 GB/s for both instead of 20 for each";
 }
 
+TEST(Leadership, WhatKernelsDoBesideReadingIsDoneByAllDevicesOfAMachineAtOnce) {
+  Devices devices = devices_of(2, 4 * kGiB);
+  for (auto& [id, device] : devices) {
+    device.machine = "one";
+    device.step = {.formats = {{"q4", 20, 200}}, .read_gb_per_s = 30, .machine_read_gb_per_s = 36};
+  }
+  ModelCost model = model_of(kGiB);
+  model.formats = {{"q4", 1, 1}};
+  const Topology topology = topology_of(devices, {}, {.model = &model});
+  const std::vector<Stage> stages = {{0, 16, {{0, 0.5}, {1, 0.5}}}};
+  double bytes = static_cast<double>(model.head_bytes);
+  for (const LayerCost& layer : model.layers) bytes += static_cast<double>(layer.touched_bytes);
+  const double own_s = bytes / 2 * (1 / 20e9 - 1 / 30e9);
+  const Prediction prediction = predict(PricedModel(model), topology, stages, {});
+  EXPECT_NEAR(prediction.weights_s, bytes / 36e9 + own_s, 0.02 * prediction.weights_s);
+}
+
 TEST(Leadership, WeightsArePricedByWhatMemoryGivesNow) {
   Devices devices = devices_of(2, 4 * kGiB);
   for (auto& [id, device] : devices) {
@@ -97,7 +114,8 @@ TEST(Leadership, WeightsArePricedByWhatMemoryGivesNow) {
   ModelCost model = model_of(kGiB);
   model.formats = {{"q4", 1, 1}};
   const DeviceFacts facts = topology_of(devices, {}, {.model = &model}).devices[0];
-  EXPECT_DOUBLE_EQ(facts.read_bytes_per_s, 10e9);
+  EXPECT_DOUBLE_EQ(facts.own_byte_s, 1 / 20e9 - 1 / 24e9);
+  EXPECT_DOUBLE_EQ(facts.read_bytes_per_s, 1 / (1 / 12e9 + 1 / 20e9 - 1 / 24e9));
   EXPECT_DOUBLE_EQ(facts.kv_bytes_per_s, 5e9);
   EXPECT_DOUBLE_EQ(facts.operations_per_s, 200e9);
 }
