@@ -273,6 +273,30 @@ class Healing(LabTest):
         self.finish("kill -9 of a worker", stream, expected)
         self.assertGreaterEqual(client.instances()[0]["heals"], 1)
 
+    def test_a_prompt_outlives_a_worker(self):
+        """Its sums travel between two ranks, half of the rows at a time, when one of them dies."""
+        _, devices = self.cluster(3, *EXACT, rate="20mbit")
+        client = devices[0]
+        prompt = "What is a lantern? " * 120
+        alone = client.place("demo", only=[client.name])
+        expected = client.complete("demo", TOKENS, prompt=prompt).rest()
+        client.end(alone["instance"])
+        placed = client.place("demo", sharding="tensor", devices=2, only=["h1", "h2"])
+        by_name = {device.name: device for device in devices}
+        driver, worker = (by_name[member["name"]] for member in placed["members"])
+        idle = worker.namespace.received_bytes()
+        with ThreadPoolExecutor() as reader:
+            answering = reader.submit(client.complete, "demo", TOKENS, prompt=prompt)  # waits for the first token
+            eventually(lambda: worker.namespace.received_bytes() > idle + 500_000, "sums of the prompt travel")
+            self.assertFalse(answering.done())
+            worker.kill()
+            killed = time.monotonic()
+            stream = answering.result()
+        self.assertEqual(stream.rest(), expected)
+        first_s = stream.begin + stream.pieces[0][0] - killed
+        report(f"kill -9 of a worker in a prompt of {driver.name}: the first token came {first_s:.2f} s later")
+        self.assertEqual([i["heals"] for i in client.instances()], [1])
+
     def test_a_stream_outlives_the_device_that_drives_its_instance(self):
         _, _, members, stream, expected = self.start_over_three()
         members[0].kill()

@@ -57,6 +57,9 @@ class Namespace:
     def command(self, *arguments):
         return ["ip", "netns", "exec", self.name, *arguments]
 
+    def received_bytes(self):
+        return int(run(*self.command("cat", "/sys/class/net/eth0/statistics/rx_bytes")))
+
     def connect(self, port, timeout_s):
         """A socket of this namespace, connected to its loopback."""
         made = []
