@@ -274,7 +274,7 @@ class Healing(LabTest):
         self.assertGreaterEqual(client.instances()[0]["heals"], 1)
 
     def test_a_prompt_outlives_a_worker(self):
-        """Its sums travel between two ranks, half of the rows at a time, when one of them dies."""
+        """Its sums travel between two ranks when one of them dies."""
         _, devices = self.cluster(3, *EXACT, rate="20mbit")
         client = devices[0]
         prompt = "What is a lantern? " * 120
