@@ -105,7 +105,7 @@ int read_memory(int32_t threads, const std::string& backend,
       return Clock::time_point(std::chrono::milliseconds(windows_ms[index]));
     };
     const auto rate = reader->bytes_per_s({moment(i), moment(i + 1)});
-    if (!rate) return report(rate.error());
+    if (!rate) break;  // late; who asked sees that readings are missing
     gb_per_s.push_back(*rate / 1e9);
   }
   fmt::print("{}\n", dump_json(Json{{"read_gb_per_s", gb_per_s}}));

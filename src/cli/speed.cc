@@ -158,7 +158,7 @@ Result<std::vector<double>> memory_speed(int32_t threads, const std::string& bac
                             kMaxOutputBytes, windows.back().end + kPatience));
   COHORT_TRY(MemoryReading reading, read_json<MemoryReading>(text));
   if (reading.read_gb_per_s.size() != windows.size())
-    return fail(Code::kUnavailable, "{} readings of {}", reading.read_gb_per_s.size(),
+    return fail(Code::kUnavailable, "{} readings of {} in time", reading.read_gb_per_s.size(),
                 windows.size());
   return std::move(reading.read_gb_per_s);
 }

@@ -14,7 +14,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLead{500};  // to start a process and give it memory to read
+// To start a process and give it memory to read: of virtual machines that return free memory to their host, and get it back
+// a page at a time, some take 0.7 s.
+constexpr milliseconds kLead{1000};
 constexpr milliseconds kTogether{50}, kAlone{30};
 constexpr milliseconds kGap{10};  // what devices of a machine may differ in when they heard
 constexpr milliseconds kPatience{4000};
@@ -183,7 +185,8 @@ net::Task<void> MemoryGauge::take_turn(GaugeTurn turn) {
   const Result<std::vector<double>> rates = co_await pool_.run(std::move(work));
   measuring_ = false;
   if (!rates) {
-    log::debug("memory could not be measured: {}", rates.error().message);
+    log::info("memory's speed could not be measured, plans use what it was before: {}",
+              rates.error().message);
     co_return;
   }
   speed_ = {median_of_every(*rates, stride - 1, stride), median_of_every(*rates, 0, stride),

@@ -101,6 +101,12 @@ class Device:
     def plan(self, model, **wishes):
         return self.request("POST", "/cohort/plan", {"model": model, **wishes})
 
+    def plan_of_now(self, model, **wishes):
+        """The first plan, and whether all devices measured their memory for it: none does beside an answer or a loading."""
+        asked_ms = int(time.time() * 1e3)
+        first = self.plan(model, **wishes)[0]
+        return first, all(device["memory_now"]["measured_unix_ms"] >= asked_ms for device in self.devices())
+
     def end(self, name):
         return self.request("DELETE", f"/cohort/instances/{name}")
 
