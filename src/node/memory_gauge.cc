@@ -114,7 +114,6 @@ net::Task<void> MemoryGauge::refresh() {
 
 // Where there are many devices only the machine of this one is asked: not everybody is to stop for everybody's plans.
 void MemoryGauge::start_round() {
-  next_round_ = net::Clock::now() + kFresh;
   promised_.clear();
   const cluster::Devices& devices = cluster_.devices();
   const bool is_crowd = devices.size() > cluster::kFullMeshUpTo;
@@ -127,6 +126,7 @@ void MemoryGauge::start_round() {
     ++pending_;
     tasks_.spawn(ask(std::move(turn)));
   }
+  if (pending_ > 0) next_round_ = net::Clock::now() + kFresh;
 }
 
 net::Task<void> MemoryGauge::ask(GaugeTurn turn) {

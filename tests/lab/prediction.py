@@ -25,8 +25,7 @@ ANSWER_TOKENS = 128
 QUIET = 0.08  # of a core, that other programs may take meanwhile
 STEADY = 0.1  # that a plan after an answer may differ from the one before
 ATTEMPTS = 3  # at a calm answer, times --repeat
-MEASURED_PATIENCE = 10  # plans
-MEMORY_FRESH_S = 2.1  # as node/memory_gauge.h: a plan measures memory again when the last time is longer ago
+MEASURED_PATIENCE_S, MEASURED_PAUSE_S = 30, 0.2
 # Between sessions it is the session's own niceness that counts, where the kernel groups processes by session.
 FIRST = 'echo -15 2>/dev/null > /proc/self/autogroup; exec nice -n -15 "$0" "$@"'
 CUTS = ({"devices": 1}, {"devices": 2, "sharding": "pipeline"}, {"devices": 2, "sharding": "tensor"})
@@ -88,17 +87,16 @@ class Planner:
 
     def __init__(self, device, model, wishes):
         self.device, self.model, self.wishes = device, model, wishes
-        self.planned = 0
 
     def plan(self):
         """One before which both devices measured memory: not while an answer is still being put away."""
-        for _ in range(MEASURED_PATIENCE):
-            time.sleep(max(0, self.planned + MEMORY_FRESH_S - time.monotonic()))
+        deadline = time.monotonic() + MEASURED_PATIENCE_S
+        while time.monotonic() < deadline:
             plan, is_of_now = self.device.plan_of_now(self.model, **self.wishes)
-            self.planned = time.monotonic()
             if is_of_now:
                 return plan
-        raise RuntimeError(f"memory was not measured for any of {MEASURED_PATIENCE} plans")
+            time.sleep(MEASURED_PAUSE_S)
+        raise RuntimeError(f"memory was not measured for any plan within {MEASURED_PATIENCE_S} s")
 
 
 class Answer:
