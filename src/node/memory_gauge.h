@@ -1,6 +1,7 @@
 // What memory gives at present. Devices of one machine share it, and hosts of virtual machines, other programs and warm
 // chips change it from minute to minute; so before a plan all devices it may use measure it again: those of one machine all
-// at once, then each by itself in its turn. A fraction of a second, and never beside a generation. Loop thread only.
+// at once, then each by itself in its turn. It takes a second and a half for two, and is never done beside a generation.
+// Loop thread only.
 //
 // On a stream of the purpose kGaugeStream the asker sends a GaugeTurn; back comes a GaugeReply, or the end of the stream
 // where the device has better things to do. The figures travel in the devices' documents.

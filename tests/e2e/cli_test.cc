@@ -151,6 +151,12 @@ TEST(Cli, BenchReportsRatesBesideTheMeasuredLimit) {
   EXPECT_EQ(report["samples"]["decode"].size(), 2u);
 }
 
+TEST(Cli, AReaderOfMemoryThatIsLatePrintsTheReadingsItHas) {
+  const CommandResult late = run_cohort({"read-memory", "--threads", "1", "--windows", "1,2"});
+  EXPECT_EQ(late.exit_code, 0) << late.err;
+  EXPECT_TRUE(parse_json(late.out).value().at("read_gb_per_s").empty()) << late.out;
+}
+
 TEST(Cli, ATakenPortSaysByWhom) {
   Device device;
   const std::string port = device.url().substr(device.url().rfind(':') + 1);

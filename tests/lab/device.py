@@ -102,10 +102,13 @@ class Device:
         return self.request("POST", "/cohort/plan", {"model": model, **wishes})
 
     def plan_of_now(self, model, **wishes):
-        """The first plan, and whether all devices measured their memory for it: none does beside an answer or a loading."""
-        asked_ms = int(time.time() * 1e3)
-        first = self.plan(model, **wishes)[0]
-        return first, all(device["memory_now"]["measured_unix_ms"] >= asked_ms for device in self.devices())
+        """The first plan, of one for which all devices measured their memory: none does beside an answer or a loading."""
+        def plan():
+            asked_ms = int(time.time() * 1e3)
+            first = self.plan(model, **wishes)[0]
+            return first if all(d["memory_now"]["measured_unix_ms"] >= asked_ms for d in self.devices()) else None
+
+        return eventually(plan, "memory is measured for a plan", pause_s=0.2)[0]
 
     def end(self, name):
         return self.request("DELETE", f"/cohort/instances/{name}")

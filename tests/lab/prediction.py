@@ -25,7 +25,6 @@ ANSWER_TOKENS = 128
 QUIET = 0.08  # of a core, that other programs may take meanwhile
 STEADY = 0.1  # that a plan after an answer may differ from the one before
 ATTEMPTS = 3  # at a calm answer, times --repeat
-MEASURED_PATIENCE_S, MEASURED_PAUSE_S = 30, 0.2
 # Between sessions it is the session's own niceness that counts, where the kernel groups processes by session.
 FIRST = 'echo -15 2>/dev/null > /proc/self/autogroup; exec nice -n -15 "$0" "$@"'
 CUTS = ({"devices": 1}, {"devices": 2, "sharding": "pipeline"}, {"devices": 2, "sharding": "tensor"})
@@ -82,23 +81,6 @@ class Others:
         return ticks / os.sysconf("SC_CLK_TCK") / (time.monotonic() - self.began)
 
 
-class Planner:
-    """Makes plans of what memory gives now."""
-
-    def __init__(self, device, model, wishes):
-        self.device, self.model, self.wishes = device, model, wishes
-
-    def plan(self):
-        """One before which both devices measured memory: not while an answer is still being put away."""
-        deadline = time.monotonic() + MEASURED_PATIENCE_S
-        while time.monotonic() < deadline:
-            plan, is_of_now = self.device.plan_of_now(self.model, **self.wishes)
-            if is_of_now:
-                return plan
-            time.sleep(MEASURED_PAUSE_S)
-        raise RuntimeError(f"memory was not measured for any plan within {MEASURED_PATIENCE_S} s")
-
-
 class Answer:
     """One, with the plan that was made before it, that made after it, and the share of a core others had."""
 
@@ -122,12 +104,12 @@ class Answer:
 def answers(devices, model, wishes, repeats):
     """Those given while hardly anything else ran and memory stayed as it was, as far as there are any."""
     tokens_per_second(devices[0], model, 0)  # to warm up
-    planner, others = Planner(devices[0], model, wishes), Others(devices)
-    given, plan = [], planner.plan()
+    others = Others(devices)
+    given, plan = [], devices[0].plan_of_now(model, **wishes)
     for attempt in range(ATTEMPTS * repeats):
         others.begin()
         rate, first_s = tokens_per_second(devices[0], model, 1 + attempt)
-        share, after = others.share(), planner.plan()
+        share, after = others.share(), devices[0].plan_of_now(model, **wishes)
         given.append(Answer(plan, rate, first_s, after, share))
         plan = after
         if sum(answer.calm for answer in given) == repeats:
