@@ -106,7 +106,8 @@ class Device:
         def plan():
             asked_ms = int(time.time() * 1e3)
             first = self.plan(model, **wishes)[0]
-            return first if all(d["memory_now"]["measured_unix_ms"] >= asked_ms for d in self.devices()) else None
+            measured = [d["memory_now"] for d in self.devices()]
+            return first if all(now and now["measured_unix_ms"] >= asked_ms for now in measured) else None
 
         return eventually(plan, "memory is measured for a plan", pause_s=0.2)[0]
 
