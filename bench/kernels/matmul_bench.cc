@@ -24,7 +24,8 @@
 namespace cohort::kernels {
 namespace {
 
-constexpr size_t kFarBytes = size_t{96} << 20;  // well over a last-level cache
+constexpr size_t kFarBytes = size_t{512}
+                             << 20;  // of which a last-level cache keeps next to nothing
 constexpr size_t kNearBytes = size_t{256} << 10;
 constexpr int64_t kProbeRounds = 20000;
 

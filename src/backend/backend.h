@@ -148,6 +148,13 @@ class Backend {
   // is empty or one value per stacked row; it is added by linear().
   virtual Result<Matrix> load_matrix(std::span<const MatrixPart> parts,
                                      std::span<const float> bias = {}) = 0;
+  // Both halves of a gated_linear(), of one size, and for it only; `bias` is empty or the gate's and then the other's. A
+  // backend may keep them in an order of its own.
+  virtual Result<Matrix> load_gate_up(const MatrixPart& gate, const MatrixPart& up,
+                                      std::span<const float> bias = {}) {
+    const MatrixPart parts[] = {gate, up};
+    return load_matrix(parts, bias);
+  }
   virtual Result<Matrix> load_embedding(
       const MatrixPart& table) = 0;  // for embed() only; stays mapped
   virtual Result<Matrix> load_head_matrices(
@@ -177,8 +184,8 @@ class Backend {
   virtual Tensor linear(Matrix w, Tensor x) = 0;
   // x holds heads * w.columns columns; head h of the result = W_h x_h: [rows, heads * w.rows]
   virtual Tensor head_linear(Matrix w, Tensor x) = 0;
-  virtual Tensor gated_linear(Matrix gate_up, Tensor x,
-                              Activation activation) = 0;  // act(first half) * second half
+  // act(first half) * second half; of load_matrix() or load_gate_up()
+  virtual Tensor gated_linear(Matrix gate_up, Tensor x, Activation activation) = 0;
   virtual Routing route(Matrix router, Tensor x, const RouterSpec& spec,
                         Vector choice_bias = {}) = 0;
   virtual Tensor experts(const ExpertBank& bank, Tensor x,

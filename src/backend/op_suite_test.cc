@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -408,6 +409,7 @@ TEST_P(Ops, GatedLinearAppliesTheActivationToItsHalves) {
     const std::vector<MatrixPart> parts = {gate.part(), up.part()};
     const Values bias = random_.values(2 * half);
     const Matrix two = *backend_->load_matrix(parts, bias);
+    const Matrix pair = *backend_->load_gate_up(gate.part(), up.part(), bias);
     const Matrix one = load(both);
     std::vector<const float*> first = all_rows(both), second(first.begin() + half, first.end());
     first.resize(half);
@@ -416,10 +418,12 @@ TEST_P(Ops, GatedLinearAppliesTheActivationToItsHalves) {
         Values x = random_.values(rows * 50);
         for (float& value : x) value *= 0.2f;
         begin(rows);
-        expect_near(read(backend_->gated_linear(two, input(x, 50), activation)),
-                    plain_gated(all_rows(gate), all_rows(up), slice(bias, 0, half, 1),
-                                slice(bias, half, half, 1), x, 50, activation),
-                    2 * GetParam().product_tolerance);
+        for (const Matrix& gate_up : {two, pair}) {
+          expect_near(read(backend_->gated_linear(gate_up, input(x, 50), activation)),
+                      plain_gated(all_rows(gate), all_rows(up), slice(bias, 0, half, 1),
+                                  slice(bias, half, half, 1), x, 50, activation),
+                      2 * GetParam().product_tolerance);
+        }
         expect_near(read(backend_->gated_linear(one, input(x, 50), activation)),
                     plain_gated(first, second, {}, {}, x, 50, activation),
                     2 * GetParam().product_tolerance);
@@ -519,6 +523,7 @@ struct MixtureCase {
   Activation activation = Activation::kSilu;
   bool biases = false;
   QuantFormat format = {};
+  std::optional<QuantFormat> up_format = {};  // unless it is the same
 };
 
 constexpr int kExperts = 12, kWidth = 64, kHidden = 32;
@@ -547,12 +552,19 @@ TEST_P(Ops, ExpertsGiveTheWeightedSumOfTheChosen) {
        Activation::kSilu,
        false,
        {QuantMode::kAffine, 4, 32}},
+      {"gate and up in formats of their own",
+       {.scoring = Scoring::kSoftmax, .top_k = 3},
+       false,
+       Activation::kSilu,
+       true,
+       {QuantMode::kAffine, 8, 32},
+       QuantFormat{}},
   };
   for (const MixtureCase& c : cases) {
     SCOPED_TRACE(c.name);
     const TestMatrix router(random_, kExperts, kWidth);
     const TestMatrix gate(random_, kHidden, kWidth, c.format, kExperts),
-        up(random_, kHidden, kWidth, c.format, kExperts);
+        up(random_, kHidden, kWidth, c.up_format.value_or(c.format), kExperts);
     const TestMatrix down(random_, kWidth, kHidden, c.format, kExperts);
     ExpertParts parts{
         .gate = gate.part(), .up = up.part(), .down = down.part(), .activation = c.activation};

@@ -11,6 +11,8 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;  // with VNNI and VBMI
   bool amx = false;          // tiles of bytes and of bf16, with all of the above
+  // Its own prefetchers keep up with one stream, and instructions to prefetch get in their way: AMD's Zen 3 and 4.
+  bool streams_by_itself = false;
   // AArch64; NEON is always there
   bool dotprod = false;
   bool i8mm = false;

@@ -19,6 +19,13 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
   return r;
 }
 
+// "AuthenticAMD", and the family of Zen 3 and 4.
+bool is_amd_family_19h(const Registers& vendor, uint32_t signature) {
+  const bool amd = vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 && vendor.ecx == 0x444d4163;
+  const uint32_t base = signature >> 8 & 0xf, extended = signature >> 20 & 0xff;
+  return amd && base == 0xf && base + extended == 0x19;
+}
+
 constexpr bool has(uint32_t word, int bit) { return (word >> bit & 1) != 0; }
 
 uint64_t saved_state() {
@@ -51,6 +58,7 @@ CpuFeatures detect_cpu_features() {
              tile_bytes = has(seven.edx, 25);
   f.amx = f.avx512_bf16 && (state & kTileState) == kTileState && tiles && tile_bf16 && tile_bytes &&
           request_tiles();
+  f.streams_by_itself = is_amd_family_19h(cpuid(0, 0), one.eax);
   return f;
 }
 

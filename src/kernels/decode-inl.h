@@ -74,10 +74,14 @@ inline void store_totals(const Totals<kRows, kPanels>& totals, const PackedMatri
   }
 }
 
+// With more rows the work between two loads is too much for a CPU that streams by itself.
+inline constexpr int kStreamRows = 2;
+
 // What is read of the panels side by side: at `offset` of each.
 struct Panels {
   const std::byte* first = nullptr;
   const PanelLayout* layout = nullptr;
+  int64_t ahead = kPrefetchBytes;  // of all together
 
   const std::byte* at(int panel, int64_t offset) const {
     return first + panel * layout->panel_bytes + offset;
@@ -147,7 +151,7 @@ inline void decode_affine(const PackedFormat& format, const Panels& panels, cons
     clear(products);
     float sums[kRows] = {};
     for (int64_t unit = block; unit < scales; unit += layout.unit_bytes, x += kRows) {
-      const int64_t ahead = prefetch_distance(layout, unit, kPanels);
+      const int64_t ahead = prefetch_distance(layout, unit, kPanels, panels.ahead);
       for (int part = 0; part < kParts; ++part) {
         U32 quads[kPanels][kQuadsAUnit];
         COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
@@ -165,7 +169,7 @@ inline void decode_affine(const PackedFormat& format, const Panels& panels, cons
           total = fma(s.bias, broadcast(sums[r]), fma(s.scale, products.at[part][p][r], total));
         }
       }
-      prefetch(panels.at(p, scales), prefetch_distance(layout, scales, kPanels));
+      prefetch(panels.at(p, scales), prefetch_distance(layout, scales, kPanels, panels.ahead));
     }
   }
 }
@@ -196,7 +200,7 @@ inline void decode_fp4_unit(const Panels& panels, int64_t codes, int64_t scales,
                             const QuantizedGroup* x, Totals<kRows, kPanels>& totals) {
   constexpr CodeKind kKind = CodeKind::kE2M1;
   constexpr int kCount = kTwoGroups ? kQuadsAUnit / 2 : kQuadsAUnit;
-  const int64_t ahead = prefetch_distance(*panels.layout, codes, kPanels);
+  const int64_t ahead = prefetch_distance(*panels.layout, codes, kPanels, panels.ahead);
   for (int part = 0; part < kParts; ++part) {
     U32 quads[kPanels][kQuadsAUnit];
     COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
@@ -233,7 +237,7 @@ inline void decode_fp4(const Panels& panels, const QuantizedGroup* x,
       x += kRows;
     }
     COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
-      prefetch(panels.at(p, end), prefetch_distance(layout, end, kPanels));
+      prefetch(panels.at(p, end), prefetch_distance(layout, end, kPanels, panels.ahead));
     }
     left -= units;
   }
@@ -242,7 +246,9 @@ inline void decode_fp4(const Panels& panels, const QuantizedGroup* x,
 template <CodeKind kKind, int kRows, int kPanels>
 inline void decode_i8_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
                              const QuantizedRows& x, const Output& y) {
-  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout};
+  constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
+  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout,
+                         kStream ? stream_prefetch_bytes() : kPrefetchBytes};
   Totals<kRows, kPanels> totals;
   clear(totals);
   if constexpr (kKind != CodeKind::kE2M1) {

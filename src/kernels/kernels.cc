@@ -10,15 +10,19 @@ namespace {
 
 constexpr size_t kMaxTables = 8;
 
+constexpr int64_t kPrefetchBytes = 8192;
+
 struct Available {
   std::array<const Kernels*, kMaxTables> tables{};
   size_t count = 0;
   const Kernels* best = nullptr;
+  int64_t stream_prefetch_bytes = kPrefetchBytes;
 };
 
 Available probe() {
   const CpuFeatures features = detect_cpu_features();
   Available available;
+  if (features.streams_by_itself) available.stream_prefetch_bytes = 0;
   for (const IsaEntry& entry : built_isas()) {
     if (!entry.runs_on(features)) continue;
     available.tables[available.count++] = entry.kernels;
@@ -37,6 +41,8 @@ const Available& available() {
 std::span<const Kernels* const> available_kernels() {
   return {available().tables.data(), available().count};
 }
+
+int64_t stream_prefetch_bytes() { return available().stream_prefetch_bytes; }
 
 const Kernels& best_kernels() { return *available().best; }
 

@@ -78,6 +78,10 @@ struct GemmKernels {
                    const Output& y);
 };
 
+// How far ahead of a load decoding fetches by instruction what one or two rows of activations meet: 0 where the CPU's own
+// prefetchers do better without.
+int64_t stream_prefetch_bytes();
+
 struct MatmulKernels {
   // Whether decode_i8 takes this format. It does not for plain values and mxfp8.
   bool (*has_decode_i8)(const PackedFormat& format);

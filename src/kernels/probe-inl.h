@@ -2,13 +2,14 @@
 
 inline uint64_t probe_read(const std::byte* data, size_t size_bytes) {
   constexpr int kLines = 4;
+  const int64_t ahead = stream_prefetch_bytes();
   U32 sums[kLines * kParts];
   for (U32& sum : sums) sum = splat(0);
   for (const std::byte* at = data; at < data + size_bytes; at += kLines * kLineBytes) {
     COHORT_UNROLL for (int line = 0; line < kLines; ++line) {
       COHORT_UNROLL for (int part = 0; part < kParts; ++part) {
         U32& sum = sums[line * kParts + part];
-        sum = sum ^ load_line(at + line * kLineBytes, part);
+        sum = sum ^ load_line(at + line * kLineBytes, part, ahead);
       }
     }
   }

@@ -44,8 +44,9 @@ inline void prefetch(const std::byte* at, int64_t ahead = kPrefetchBytes) {
 
 // Where to fetch ahead from the byte at `offset` of a panel, when `panels` of them are read side by side: near a panel's
 // end, from those that come after all of these.
-inline int64_t prefetch_distance(const PanelLayout& layout, int64_t offset, int64_t panels) {
-  const int64_t ahead = kPrefetchBytes / panels;
+inline int64_t prefetch_distance(const PanelLayout& layout, int64_t offset, int64_t panels,
+                                 int64_t all_ahead = kPrefetchBytes) {
+  const int64_t ahead = all_ahead / panels;
   return ahead + (offset + ahead >= layout.panel_bytes ? (panels - 1) * layout.panel_bytes : 0);
 }
 

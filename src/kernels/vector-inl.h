@@ -102,22 +102,45 @@ inline F32 gated(F32 g, F32 u) {
   }
 }
 
-template <Gate kKind>
-inline void gate_all(const float* gate, const float* up, float* y, int64_t size) {
+// Where gate and up of y[i] stand.
+struct ApartOperands {
+  const float* gate_data;
+  const float* up_data;
+
+  const float* gate(int64_t i) const { return gate_data + i; }
+  const float* up(int64_t i) const { return up_data + i; }
+};
+struct PairedOperands {
+  const float* both;
+
+  const float* gate(int64_t i) const { return both + i + i / kPanelRows * kPanelRows; }
+  const float* up(int64_t i) const { return gate(i) + kPanelRows; }
+};
+
+template <Gate kKind, class Operands>
+inline void gate_all(const Operands& x, float* y, int64_t size) {
   for_each_vector(
-      size, [&](int64_t i) { store(y + i, gated<kKind>(load(gate + i), load(up + i))); },
+      size, [&](int64_t i) { store(y + i, gated<kKind>(load(x.gate(i)), load(x.up(i)))); },
       [&](int64_t i, int n) {
-        store_part(y + i, gated<kKind>(load_part(gate + i, n), load_part(up + i, n)), n);
+        store_part(y + i, gated<kKind>(load_part(x.gate(i), n), load_part(x.up(i), n)), n);
       });
 }
 
-inline void gate(Gate kind, const float* gate, const float* up, float* y, int64_t size) {
+template <class Operands>
+inline void gate_kind(Gate kind, const Operands& x, float* y, int64_t size) {
   switch (kind) {
-    case Gate::kSilu: return gate_all<Gate::kSilu>(gate, up, y, size);
-    case Gate::kGeluTanh: return gate_all<Gate::kGeluTanh>(gate, up, y, size);
-    case Gate::kRelu2: return gate_all<Gate::kRelu2>(gate, up, y, size);
-    case Gate::kGptOss: return gate_all<Gate::kGptOss>(gate, up, y, size);
+    case Gate::kSilu: return gate_all<Gate::kSilu>(x, y, size);
+    case Gate::kGeluTanh: return gate_all<Gate::kGeluTanh>(x, y, size);
+    case Gate::kRelu2: return gate_all<Gate::kRelu2>(x, y, size);
+    case Gate::kGptOss: return gate_all<Gate::kGptOss>(x, y, size);
   }
+}
+
+inline void gate(Gate kind, const float* gate, const float* up, float* y, int64_t size) {
+  gate_kind(kind, ApartOperands{gate, up}, y, size);
+}
+inline void gate_paired(Gate kind, const float* both, float* y, int64_t size) {
+  gate_kind(kind, PairedOperands{both}, y, size);
 }
 
 inline void rope_pairs(float* x, const float* cos, const float* sin, int pairs) {
@@ -154,5 +177,5 @@ inline void rope(float* x, const float* cos, const float* sin, int pairs, bool t
 #include "kernels/attention-inl.h"
 
 inline constexpr VectorKernels make_vector_kernels() {
-  return {rms_norm, add, add_scaled, scale, gate, rope, make_attention_kernels()};
+  return {rms_norm, add, add_scaled, scale, gate, gate_paired, rope, make_attention_kernels()};
 }

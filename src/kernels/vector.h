@@ -22,6 +22,8 @@ struct VectorKernels {
   void (*add_scaled)(float* sum, const float* x, float factor, int64_t size);
   void (*scale)(float* x, float factor, int64_t size);
   void (*gate)(Gate kind, const float* gate, const float* up, float* y, int64_t size);
+  // The same of `both`: kPanelRows gates, their ups, the next gates and so on; the last ones are all there.
+  void (*gate_paired)(Gate kind, const float* both, float* y, int64_t size);
   // Rotates x[i] and x[i + pairs] (traditional: x[2i] and x[2i + 1]) by the angle of cos[i], sin[i].
   void (*rope)(float* x, const float* cos, const float* sin, int pairs, bool traditional);
   AttentionKernels attention;

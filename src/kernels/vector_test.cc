@@ -105,6 +105,24 @@ TEST_P(VectorOps, GatesFollowTheirFormulasFarFromZeroToo) {
   }
 }
 
+TEST_P(VectorOps, PairedGatesAreThoseOfTheirHalves) {
+  for (Gate kind : {Gate::kSilu, Gate::kGeluTanh, Gate::kRelu2, Gate::kGptOss}) {
+    for (int64_t size : kSizes) {
+      const Values both = random((size + kPanelRows - 1) / kPanelRows * 2 * kPanelRows, 5.0f);
+      Values g = random(size), u = random(size), y = random(size), wanted = random(size);
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t at = i / kPanelRows * 2 * kPanelRows + i % kPanelRows;
+        g[i] = both[at];
+        u[i] = both[at + kPanelRows];
+      }
+      kernels_.gate(kind, g.data(), u.data(), wanted.data(), size);
+      kernels_.gate_paired(kind, both.data(), y.data(), size);
+      for (int64_t i = 0; i < size; ++i) EXPECT_EQ(y[i], wanted[i]);
+      EXPECT_EQ(y.back(), kGuard);
+    }
+  }
+}
+
 TEST_P(VectorOps, RopeRotatesPairs) {
   for (int pairs : {1, 2, 5, 8, 16, 17, 32, 64}) {
     for (const bool traditional : {false, true}) {

@@ -1,7 +1,5 @@
 #include "models/feed_forward.h"
 
-#include <array>
-
 namespace cohort::models {
 namespace {
 
@@ -38,8 +36,7 @@ Result<GatedPart> load_part(Loader& loader, const std::string& prefix,
     if (values.empty()) continue;
     bias.insert(bias.end(), values.begin() + columns.first, values.begin() + columns.end());
   }
-  const std::array<MatrixPart, 2> gate_up = {rows_of(gate, columns), rows_of(up, columns)};
-  COHORT_TRY(part.gate_up, loader.load_matrix(gate_up, bias));
+  COHORT_TRY(part.gate_up, loader.load_gate_up(rows_of(gate, columns), rows_of(up, columns), bias));
   COHORT_TRY(part.down, loader.load_summed(prefix + ".down_proj", down, columns, options.bias));
   return part;
 }

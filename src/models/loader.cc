@@ -83,6 +83,14 @@ Result<backend::Matrix> Loader::load_matrix(std::span<const backend::MatrixPart>
   return matrix;
 }
 
+Result<backend::Matrix> Loader::load_gate_up(const backend::MatrixPart& gate,
+                                             const backend::MatrixPart& up,
+                                             std::span<const float> bias) const {
+  auto matrix = backend_.load_gate_up(gate, up, bias);
+  for (const backend::MatrixPart* part : {&gate, &up}) release(part->view);
+  return matrix;
+}
+
 Result<backend::Matrix> Loader::load_head_matrices(const MatrixView& view) const {
   auto matrix = backend_.load_head_matrices(whole(view));
   release(view);

@@ -48,6 +48,9 @@ class Loader {
   // The backend's loads. What it has packed need not stay in memory as mapped pages too, so those are let go.
   Result<backend::Matrix> load_matrix(std::span<const backend::MatrixPart> parts,
                                       std::span<const float> bias = {}) const;
+  Result<backend::Matrix> load_gate_up(const backend::MatrixPart& gate,
+                                       const backend::MatrixPart& up,
+                                       std::span<const float> bias) const;
   Result<backend::Matrix> load_head_matrices(const MatrixView& view) const;
   Result<backend::ExpertBank> load_experts(const backend::ExpertParts& parts) const;
   // A linear layer whose inputs are cut: this rank's `columns`, with the bias on the first rank only, since all_sum() adds

@@ -26,11 +26,6 @@ const kernels::Kernels& pick_kernels(const std::string& name) {
   return *kernels;
 }
 
-bool gates_in_one_pass(const Weights& weights) {
-  const int32_t half = weights.rows / 2;
-  return rows_of(weights, 0, half).whole && rows_of(weights, half, half).whole;
-}
-
 // Columns [first, first + size) of each head of `step` columns of `to` = the heads of `from`, one after the other.
 void copy_heads(const float* from, int32_t heads, int32_t size, float* to, int32_t step) {
   for (int32_t h = 0; h < heads; ++h)
@@ -65,6 +60,13 @@ class CpuBackend final : public Backend {
     return keep({&stack, 1});
   }
 
+  Result<Matrix> load_gate_up(const MatrixPart& gate, const MatrixPart& up,
+                              std::span<const float> bias) override {
+    const WeightStore::Stack stack{
+        .parts = {gate, up}, .bias = {bias.begin(), bias.end()}, .gated = true};
+    return keep({&stack, 1});
+  }
+
   Result<Matrix> load_embedding(const MatrixPart& table) override {
     MatrixPart kept = table;
     kept.rows = resolve(table.rows, table.view.rows);
@@ -89,7 +91,7 @@ class CpuBackend final : public Backend {
     const RowRange kept = resolve(parts.experts, parts.gate.view.experts);
     std::vector<WeightStore::Stack> gate_up, down;
     for (int64_t e = kept.first; e < kept.first + kept.count; ++e) {
-      gate_up.push_back({.parts = {parts.gate, parts.up}, .expert = e});
+      gate_up.push_back({.parts = {parts.gate, parts.up}, .expert = e, .gated = true});
       append_bias(parts.gate_bias, parts.gate.view.experts, e, gate_up.back().bias);
       append_bias(parts.up_bias, parts.up.view.experts, e, gate_up.back().bias);
       down.push_back({.parts = {parts.down}, .expert = e});
@@ -201,20 +203,10 @@ class CpuBackend final : public Backend {
   Tensor gated_linear(Matrix gate_up, Tensor x, Activation activation) override {
     COHORT_CHECK(gate_up.rows % 2 == 0);
     const Weights& weights = matrices_[gate_up.id][0];
-    const int32_t half = gate_up.rows / 2;
-    const Tensor y = acts_.make(x.rows, half);
-    if (gates_in_one_pass(weights)) {
-      multiply(compute_,
-               {.weights = &weights, .x = acts_.rows(x), .y = acts_.rows(y), .gate = activation});
-      collectives_.go_on();
-      return y;
-    }
-    const int32_t mark = acts_.mark();
-    const Rows both = acts_.rows(linear(gate_up, x)), out = acts_.rows(y);
-    for_each_row(compute_, out.rows, half, [&](int32_t r) {
-      kernels_.vector.gate(gate_of(activation), both.row(r), both.row(r) + half, out.row(r), half);
-    });
-    acts_.drop_from(mark);
+    const Tensor y = acts_.make(x.rows, gate_up.rows / 2);
+    multiply(compute_,
+             {.weights = &weights, .x = acts_.rows(x), .y = acts_.rows(y), .gate = activation});
+    collectives_.go_on();
     return y;
   }
 

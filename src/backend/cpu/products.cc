@@ -17,12 +17,11 @@ using kernels::Range;
 constexpr int64_t kDecodeGrainBytes = 96 << 10;
 constexpr int64_t kPrefillPanels = 4;
 
-// One matrix to run through: a segment of a product's weights, or the two halves of a gated one together.
+// One matrix to run through: a segment of a product's weights.
 struct Stream {
   const Product* product = nullptr;
-  PackedMatrix first;
-  PackedMatrix second;    // of a gated product: the other half; else no panels
-  int32_t first_row = 0;  // of `first` in the product's result
+  PackedMatrix packed;
+  int32_t first_row = 0;  // of `packed` in the product's result
   int64_t panels = 0;
   int64_t grain = 1;  // panels a task
   int64_t first_task = 0;
@@ -49,7 +48,7 @@ class Run {
   void operator()() {
     plan();
     prepare_operands();
-    if (gated_) make_halves();
+    if (gated_) make_pairs();
     compute_.pool.for_each(tasks_, 1, [&](int64_t first, int64_t count, int worker) {
       for (int64_t task = first; task < first + count; ++task) do_task(task, worker);
     });
@@ -68,44 +67,30 @@ class Run {
   }
 
   void plan() {
-    int64_t most = 0;
-    for (const Product& product : products_) {
-      most += product.gate ? 1 : static_cast<int64_t>(product.weights->segments.size());
-    }
-    Stream* room = scratch_.make<Stream>(most);
+    size_t most = 0;
+    for (const Product& product : products_) most += product.weights->segments.size();
+    Stream* room = scratch_.make<Stream>(static_cast<int64_t>(most));
     std::uninitialized_value_construct_n(room, most);
     streams_ = {room, 0};
     for (const Product& product : products_) {
-      if (product.gate) {
-        add_gated(product);
-        continue;
-      }
+      gated_ = gated_ || product.gate.has_value();
       for (const Segment& segment : product.weights->segments) {
-        add_stream({.product = &product, .first = segment.packed, .first_row = segment.first_row});
+        add_stream({.product = &product, .packed = segment.packed, .first_row = segment.first_row});
       }
     }
-  }
-
-  void add_gated(const Product& product) {
-    const int32_t half = product.weights->rows / 2;
-    const WeightRows gate = rows_of(*product.weights, 0, half),
-                     up = rows_of(*product.weights, half, half);
-    COHORT_CHECK(gate.whole && up.whole);
-    add_stream({.product = &product, .first = gate.packed, .second = up.packed});
-    gated_ = true;
   }
 
   void add_stream(Stream stream) {
     const int64_t panel_bytes =
-        kernels::panel_layout(stream.first.format, stream.first.columns).panel_bytes;
-    stream.panels = kernels::panel_count(stream.first.rows);
+        kernels::panel_layout(stream.packed.format, stream.packed.columns).panel_bytes;
+    stream.panels = kernels::panel_count(stream.packed.rows);
     stream.grain = decodes(*stream.product)
                        ? std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2)
                        : kPrefillPanels;
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);
-    most_half_columns_ = std::max(most_half_columns_, stream.grain * kernels::kPanelRows);
+    most_columns_ = std::max(most_columns_, stream.grain * kernels::kPanelRows);
     streams_ = {streams_.data(), streams_.size() + 1};
     streams_.back() = stream;
   }
@@ -171,10 +156,10 @@ class Run {
 
   // ---- tasks ----
 
-  // Room for each worker to hold both halves of a gated task's result.
-  void make_halves() {
-    half_floats_ = most_rows_ * most_half_columns_;
-    halves_ = scratch_.make<float>(2 * half_floats_ * compute_.pool.workers());
+  // Room for each worker to hold a gated task's products.
+  void make_pairs() {
+    pair_floats_ = most_rows_ * most_columns_;
+    pairs_ = scratch_.make<float>(pair_floats_ * compute_.pool.workers());
   }
 
   void do_task(int64_t task, int worker) {
@@ -184,33 +169,29 @@ class Run {
     const Stream& stream = *(after - 1);
     const int64_t first = (task - stream.first_task) * stream.grain;
     const Range panels = {first, std::min(stream.grain, stream.panels - first)};
-    if (stream.second.panels != nullptr) return do_gated(stream, panels, worker);
+    if (stream.product->gate) return do_gated(stream, panels, worker);
     const Rows& y = stream.product->y;
-    product_of(stream, stream.first, panels, {y.data + stream.first_row, y.stride});
-    add_bias(stream, stream.first_row, panels,
-             {y.data + stream.first_row + first * kernels::kPanelRows, y.stride});
+    product_of(stream, panels, {y.data + stream.first_row, y.stride});
+    add_bias(stream, panels, {y.data + stream.first_row + first * kernels::kPanelRows, y.stride});
   }
 
   void do_gated(const Stream& stream, Range panels, int worker) {
-    const int64_t first = panels.first * kernels::kPanelRows;
-    const int64_t count =
-        std::min<int64_t>(panels.count * kernels::kPanelRows, stream.first.rows - first);
-    const int64_t stride = most_half_columns_;
-    float* gate = halves_ + 2 * half_floats_ * worker;
-    float* up = gate + half_floats_;
-    product_of(stream, stream.first, panels, {gate - first, stride});
-    product_of(stream, stream.second, panels, {up - first, stride});
-    add_bias(stream, 0, panels, {gate, stride});
-    add_bias(stream, static_cast<int32_t>(stream.first.rows), panels, {up, stride});
+    const int64_t stride = most_columns_;
+    float* both = pairs_ + pair_floats_ * worker;
+    product_of(stream, panels, {both - panels.first * kernels::kPanelRows, stride});
+    add_bias(stream, panels, {both, stride});
     const Rows& y = stream.product->y;
-    const kernels::Gate kind = gate_of(*stream.product->gate);
+    const int64_t first = panels.first / 2 * kernels::kPanelRows;
+    const int64_t count =
+        std::min<int64_t>(panels.count / 2 * kernels::kPanelRows, y.columns - first);
     for (int32_t r = 0; r < y.rows; ++r) {
-      compute_.kernels.vector.gate(kind, gate + r * stride, up + r * stride, y.row(r) + first,
-                                   count);
+      compute_.kernels.vector.gate_paired(gate_of(*stream.product->gate), both + r * stride,
+                                          y.row(r) + first, count);
     }
   }
 
-  void product_of(const Stream& stream, const PackedMatrix& w, Range panels, kernels::Output y) {
+  void product_of(const Stream& stream, Range panels, kernels::Output y) {
+    const PackedMatrix& w = stream.packed;
     const Rows& x = stream.product->x;
     const Operand& operand = operands_[stream.product - products_.data()];
     if (!decodes(*stream.product)) {
@@ -225,16 +206,16 @@ class Run {
     }
   }
 
-  // `y` holds the panels' columns from its first float on; `first_row` is that of the stream's matrix in the bias.
-  void add_bias(const Stream& stream, int32_t first_row, Range panels, kernels::Output y) {
+  // `y` holds the panels' columns from its first float on.
+  void add_bias(const Stream& stream, Range panels, kernels::Output y) {
     const Weights& weights = *stream.product->weights;
     if (weights.bias.empty()) return;
     const int64_t first = panels.first * kernels::kPanelRows;
     const int64_t count =
-        std::min<int64_t>(panels.count * kernels::kPanelRows, stream.first.rows - first);
+        std::min<int64_t>(panels.count * kernels::kPanelRows, stream.packed.rows - first);
+    const float* bias = weights.bias.data() + stream.first_row + first;
     for (int32_t r = 0; r < stream.product->y.rows; ++r) {
-      compute_.kernels.vector.add(y.data + r * y.stride, weights.bias.data() + first_row + first,
-                                  count);
+      compute_.kernels.vector.add(y.data + r * y.stride, bias, count);
     }
   }
 
@@ -249,9 +230,9 @@ class Run {
   int64_t tasks_ = 0;
   bool gated_ = false;
   int64_t most_rows_ = 0;
-  int64_t most_half_columns_ = 0;
-  int64_t half_floats_ = 0;
-  float* halves_ = nullptr;
+  int64_t most_columns_ = 0;
+  int64_t pair_floats_ = 0;
+  float* pairs_ = nullptr;
 };
 
 void check(const Product& product) {
@@ -260,11 +241,42 @@ void check(const Product& product) {
   COHORT_CHECK(product.y.columns * (product.gate ? 2 : 1) == w.rows);
 }
 
+bool gates_apart(const Product& product) { return product.gate && !product.weights->paired; }
+
+void apply_gate(const Compute& compute, const Product& product, Rows both) {
+  const Rows& y = product.y;
+  for_each_row(compute, y.rows, y.columns, [&](int32_t r) {
+    const float* gate = both.row(r);
+    compute.kernels.vector.gate(gate_of(*product.gate), gate, gate + y.columns, y.row(r),
+                                y.columns);
+  });
+}
+
+// Gated weights that are not paired are multiplied whole, and then gated.
+void multiply_apart(const Compute& compute, std::span<const Product> products, Math math) {
+  Scratch scratch(compute.arena);
+  const std::span<Product> whole(scratch.make<Product>(static_cast<int64_t>(products.size())),
+                                 products.size());
+  std::ranges::uninitialized_copy(products, whole);
+  for (Product& product : whole) {
+    if (!gates_apart(product)) continue;
+    const Rows& y = product.y;
+    const int64_t columns = 2 * int64_t{y.columns};
+    product.y = {scratch.make<float>(y.rows * columns), columns, y.rows, product.weights->rows};
+    product.gate.reset();
+  }
+  Run(compute, whole, math)();
+  for (size_t i = 0; i < products.size(); ++i) {
+    if (gates_apart(products[i])) apply_gate(compute, products[i], whole[i].y);
+  }
+}
+
 }  // namespace
 
 void multiply(const Compute& compute, std::span<const Product> products, Math math) {
   for (const Product& product : products) check(product);
-  Run(compute, products, math)();
+  std::ranges::any_of(products, gates_apart) ? multiply_apart(compute, products, math)
+                                             : Run(compute, products, math)();
 }
 
 }  // namespace cohort::backend

@@ -9,7 +9,8 @@
 
 namespace cohort::backend {
 
-// y = W x + bias for each row; with `gate`, y = act(first half of that) * second half. y may not overlap x.
+// y = W x + bias for each row; with `gate`, y = act(first half of that) * second half, in one pass over weights that are
+// paired. y may not overlap x.
 struct Product {
   const Weights* weights = nullptr;
   Rows x;

@@ -18,9 +18,33 @@ kernels::PackedMatrix unpacked(const MatrixPart& part) {
           .columns = resolve(part.columns, part.view.columns).count};
 }
 
+int64_t panel_bytes(const kernels::PackedMatrix& matrix) {
+  return kernels::panel_layout(matrix.format, matrix.columns).panel_bytes;
+}
+
 size_t size_of(const kernels::PackedMatrix& matrix) {
   return round_up(kernels::packed_size_bytes(matrix.format, matrix.rows, matrix.columns),
                   kernels::kPackedAlignment);
+}
+
+// Values of a row each, every half filled up to whole panels, panels of both in turns.
+std::vector<float> pair(const std::vector<float>& values) {
+  if (values.empty()) return {};
+  const size_t half = values.size() / 2;
+  std::vector<float> paired(2 * round_up(half, size_t{kernels::kPanelRows}), 0.0f);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t row = i % half, panel = 2 * (row / kernels::kPanelRows) + i / half;
+    paired[panel * kernels::kPanelRows + row % kernels::kPanelRows] = values[i];
+  }
+  return paired;
+}
+
+void pair_halves(Weights& weights) {
+  kernels::PackedMatrix& both = weights.segments.front().packed;
+  both.rows = 2 * round_up(both.rows, int64_t{kernels::kPanelRows});
+  weights.segments.pop_back();
+  weights.bias = pair(weights.bias);
+  weights.paired = true;
 }
 
 Weights plan(const WeightStore::Stack& stack) {
@@ -34,25 +58,15 @@ Weights plan(const WeightStore::Stack& stack) {
   }
   COHORT_CHECK(stack.bias.empty() || static_cast<int32_t>(stack.bias.size()) == weights.rows);
   weights.bias = stack.bias;
+  if (!stack.gated) return weights;
+  COHORT_CHECK(weights.segments.size() == 2);
+  const kernels::PackedMatrix &gate = weights.segments[0].packed, &up = weights.segments[1].packed;
+  COHORT_CHECK(gate.rows == up.rows);
+  if (gate.format == up.format) pair_halves(weights);
   return weights;
 }
 
 }  // namespace
-
-WeightRows rows_of(const Weights& weights, int32_t first, int32_t count) {
-  for (const Segment& segment : weights.segments) {
-    const int64_t offset = first - segment.first_row;
-    if (offset < 0 || offset + count > segment.packed.rows || offset % kernels::kPanelRows != 0)
-      continue;
-    const kernels::PanelLayout layout =
-        kernels::panel_layout(segment.packed.format, segment.packed.columns);
-    kernels::PackedMatrix packed = segment.packed;
-    packed.panels += offset / kernels::kPanelRows * layout.panel_bytes;
-    packed.rows = count;
-    return {packed, true};
-  }
-  return {};
-}
 
 Result<std::byte*> WeightStore::allocate(size_t size_bytes) {
   if (size_bytes > left_) {
@@ -66,19 +80,21 @@ Result<std::byte*> WeightStore::allocate(size_t size_bytes) {
   return at;
 }
 
-void WeightStore::pack_part(const MatrixPart& part, int64_t expert, const Segment& segment,
-                            std::byte* out) {
+// To every panel_step-th panel from `out` on.
+void WeightStore::pack_part(const MatrixPart& part, int64_t expert, std::byte* out,
+                            int64_t panel_step) {
   const RowRange rows = resolve(part.rows, part.view.rows);
   const RowRange columns = resolve(part.columns, part.view.columns);
-  const int64_t panel_bytes =
-      kernels::panel_layout(segment.packed.format, columns.count).panel_bytes;
-  pool_.for_each(
-      kernels::panel_count(rows.count), kPanelsAGrain, [&](int64_t first, int64_t count, int) {
-        const int64_t first_row = first * kernels::kPanelRows;
-        const int64_t row_count = std::min(count * kernels::kPanelRows, rows.count - first_row);
-        kernels::pack_rows(part.view, expert, {rows.first + first_row, row_count},
-                           {columns.first, columns.count}, out + first * panel_bytes);
-      });
+  const int64_t step = panel_step * panel_bytes(unpacked(part));
+  pool_.for_each(kernels::panel_count(rows.count), kPanelsAGrain,
+                 [&](int64_t first, int64_t count, int) {
+                   for (int64_t panel = first; panel < first + count; ++panel) {
+                     const int64_t row = panel * kernels::kPanelRows;
+                     const int64_t left = std::min<int64_t>(kernels::kPanelRows, rows.count - row);
+                     kernels::pack_rows(part.view, expert, {rows.first + row, left},
+                                        {columns.first, columns.count}, out + panel * step);
+                   }
+                 });
 }
 
 Result<std::vector<Weights>> WeightStore::pack(std::span<const Stack> stacks) {
@@ -91,11 +107,13 @@ Result<std::vector<Weights>> WeightStore::pack(std::span<const Stack> stacks) {
   COHORT_TRY_VOID(budget_.reserve("the weights", total));
   COHORT_TRY(std::byte * at, allocate(total));
   for (size_t i = 0; i < all.size(); ++i) {
+    const Stack& stack = stacks[i];
     for (size_t s = 0; s < all[i].segments.size(); ++s) {
-      Segment& segment = all[i].segments[s];
-      pack_part(stacks[i].parts[s], stacks[i].expert, segment, at);
-      segment.packed.panels = at;
-      at += size_of(segment.packed);
+      kernels::PackedMatrix& packed = all[i].segments[s].packed;
+      packed.panels = at;
+      pack_part(stack.parts[s], stack.expert, at, all[i].paired ? 2 : 1);
+      if (all[i].paired) pack_part(stack.parts[1], stack.expert, at + panel_bytes(packed), 2);
+      at += size_of(packed);
     }
   }
   return all;

@@ -22,17 +22,12 @@ struct Segment {  // rows of one format
 struct Weights {
   int32_t rows = 0;
   int32_t columns = 0;
+  // One segment, whose panels come from the upper half of the rows and from the lower in turns, each half filled up to whole
+  // panels: so a gate and what it lets through are read in one sequential stream. Else rows stand as they were stacked.
+  bool paired = false;
   std::vector<Segment> segments;
-  std::vector<float> bias;  // empty, or [rows]
+  std::vector<float> bias;  // empty, or one value a row in the order of the packed rows
 };
-
-// Rows [first, first + count) of `weights` as one packed matrix, if they are one: in a single segment, from the start of
-// a panel on.
-struct WeightRows {
-  kernels::PackedMatrix packed;
-  bool whole = false;
-};
-WeightRows rows_of(const Weights& weights, int32_t first, int32_t count);
 
 // Owns the packed bytes.
 class WeightStore {
@@ -44,13 +39,14 @@ class WeightStore {
     std::vector<MatrixPart> parts;
     int64_t expert = 0;
     std::vector<float> bias;
+    bool gated = false;  // two parts of one size: paired if of one format
   };
   Result<std::vector<Weights>> pack(std::span<const Stack> stacks);
   uint64_t size_bytes() const { return used_bytes_; }
 
  private:
   Result<std::byte*> allocate(size_t size_bytes);
-  void pack_part(const MatrixPart& part, int64_t expert, const Segment& segment, std::byte* out);
+  void pack_part(const MatrixPart& part, int64_t expert, std::byte* out, int64_t panel_step);
 
   MemoryBudget& budget_;
   WorkerPool& pool_;

@@ -38,9 +38,9 @@ struct ChainSums {
 
 // A line holds two columns, of bf16 row by row and of f16 one after the other.
 template <CodeKind kKind>
-inline __m512i load_pairs(const std::byte* line) {
-  if constexpr (kKind == CodeKind::kBF16) return load_line(line, 0).v;
-  prefetch(line);
+inline __m512i load_pairs(const std::byte* line, int64_t ahead) {
+  if constexpr (kKind == CodeKind::kBF16) return load_line(line, 0, ahead).v;
+  prefetch(line, ahead);
   const auto* values = reinterpret_cast<const uint16_t*>(line);
   return bf16_pairs(load_f16(values), load_f16(values + kPanelRows));
 }
@@ -48,11 +48,12 @@ inline __m512i load_pairs(const std::byte* line) {
 template <CodeKind kKind, int kRows>
 inline void decode_plain_panel(const std::byte* panel, const PanelLayout& layout,
                                const Bf16Group* x, Totals<kRows>& totals) {
+  const int64_t ahead = stream_prefetch_bytes();
   ChainSums<kRows> sums;
   sums.clear();
   for (int64_t unit = 0; unit < layout.units; ++unit, panel += layout.unit_bytes, x += kRows) {
     COHORT_UNROLL for (int pair = 0; pair < kUnitColumns / 2; ++pair) {
-      sums.add(pair % 2, load_pairs<kKind>(panel + pair * kLineBytes), x, pair);
+      sums.add(pair % 2, load_pairs<kKind>(panel + pair * kLineBytes, ahead), x, pair);
     }
   }
   COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[0][0][r] = sums.total(r);
@@ -126,18 +127,19 @@ class E4M3Widener {
 template <int kRows>
 inline void decode_e4m3_panel(const std::byte* panel, const PanelLayout& layout, const Bf16Group* x,
                               Totals<kRows>& totals) {
+  const int64_t ahead = kRows <= kStreamRows ? stream_prefetch_bytes() : kPrefetchBytes;
   const E4M3Widener widener;
   for (int64_t first = 0; first < layout.units; first += layout.units_a_block) {
     const int64_t left = layout.units - first;
     const int64_t units = left < layout.units_a_block ? left : layout.units_a_block;
     const std::byte* scales = panel + units * layout.unit_bytes;
     const std::byte* next = scales + layout.scale_bytes;
-    prefetch(scales);
+    prefetch(scales, ahead);
     for (int64_t u = 0; u < units; ++u, scales += kPanelRows, x += kRows) {
       ChainSums<kRows> sums;
       sums.clear();
       COHORT_UNROLL for (int quad = 0; quad < kQuadsAUnit; ++quad, panel += kLineBytes) {
-        const E4M3Widener::Pairs pairs = widener.widen(load_line(panel, 0).v);
+        const E4M3Widener::Pairs pairs = widener.widen(load_line(panel, 0, ahead).v);
         sums.add(0, pairs.first, x, 2 * quad);
         sums.add(1, pairs.second, x, 2 * quad + 1);
       }
