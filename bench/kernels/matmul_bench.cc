@@ -24,8 +24,7 @@
 namespace cohort::kernels {
 namespace {
 
-constexpr size_t kFarBytes = size_t{512}
-                             << 20;  // of which a last-level cache keeps next to nothing
+constexpr size_t kFarBytes = size_t{512} << 20;  // next to nothing of it stays in a cache
 constexpr size_t kNearBytes = size_t{256} << 10;
 constexpr int64_t kProbeRounds = 20000;
 

@@ -10,8 +10,6 @@ namespace {
 
 constexpr size_t kMaxTables = 8;
 
-constexpr int64_t kPrefetchBytes = 8192;
-
 struct Available {
   std::array<const Kernels*, kMaxTables> tables{};
   size_t count = 0;

@@ -78,6 +78,9 @@ struct GemmKernels {
                    const Output& y);
 };
 
+// Ahead of the load: memory's latency at one core's full rate.
+inline constexpr int64_t kPrefetchBytes = 8192;
+
 // How far ahead of a load decoding fetches by instruction what one or two rows of activations meet: 0 where the CPU's own
 // prefetchers do better without.
 int64_t stream_prefetch_bytes();

@@ -2,8 +2,6 @@
 
 inline constexpr int kParts = kPanelRows / kLanes;  // vectors of rows in a panel
 inline constexpr int kQuadsAUnit = kUnitColumns / 4;
-inline constexpr int kPrefetchBytes =
-    8192;  // ahead of the load: memory's latency at one core's full rate
 
 constexpr bool is_plain(CodeKind kind) {
   return kind == CodeKind::kBF16 || kind == CodeKind::kF16 || kind == CodeKind::kF32;

@@ -181,12 +181,12 @@ class Run {
     product_of(stream, panels, {both - panels.first * kernels::kPanelRows, stride});
     add_bias(stream, panels, {both, stride});
     const Rows& y = stream.product->y;
+    const kernels::Gate kind = gate_of(*stream.product->gate);
     const int64_t first = panels.first / 2 * kernels::kPanelRows;
     const int64_t count =
         std::min<int64_t>(panels.count / 2 * kernels::kPanelRows, y.columns - first);
     for (int32_t r = 0; r < y.rows; ++r) {
-      compute_.kernels.vector.gate_paired(gate_of(*stream.product->gate), both + r * stride,
-                                          y.row(r) + first, count);
+      compute_.kernels.vector.gate_paired(kind, both + r * stride, y.row(r) + first, count);
     }
   }
 
@@ -245,10 +245,10 @@ bool gates_apart(const Product& product) { return product.gate && !product.weigh
 
 void apply_gate(const Compute& compute, const Product& product, Rows both) {
   const Rows& y = product.y;
+  const kernels::Gate kind = gate_of(*product.gate);
   for_each_row(compute, y.rows, y.columns, [&](int32_t r) {
     const float* gate = both.row(r);
-    compute.kernels.vector.gate(gate_of(*product.gate), gate, gate + y.columns, y.row(r),
-                                y.columns);
+    compute.kernels.vector.gate(kind, gate, gate + y.columns, y.row(r), y.columns);
   });
 }
 
