@@ -229,7 +229,8 @@ void prefill(benchmark::State& state, const GemmKernels& gemm, double (*peak)(in
   const int64_t rows = weights.matrix.rows;
   const std::vector<float> x = random_activations(x_rows * columns);
   AlignedBytes packed(gemm.packed_bytes(x_rows, columns));
-  std::vector<float> y(static_cast<size_t>(x_rows * rows));
+  const int64_t stride = rows + 16;  // as a backend's: not a multiple of a page
+  std::vector<float> y(static_cast<size_t>(x_rows * stride));
   const double operations = 2.0 * static_cast<double>(x_rows * rows * columns);
   Rates rates;
   for (auto _ : state) {
@@ -238,7 +239,7 @@ void prefill(benchmark::State& state, const GemmKernels& gemm, double (*peak)(in
     const double time = seconds_of([&] {
       gemm.pack({x.data(), columns, x_rows, columns}, {0, gemm.tile_count(x_rows)}, packed.data());
       gemm.multiply(weights.matrix, {0, panel_count(rows)}, packed.data(), x_rows,
-                    {y.data(), rows});
+                    {y.data(), stride});
     });
     state.SetIterationTime(time);
     rates.add(operations, time, limit_operations, limit);

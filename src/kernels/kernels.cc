@@ -13,7 +13,6 @@ constexpr size_t kMaxTables = 8;
 struct Available {
   std::array<const Kernels*, kMaxTables> tables{};
   size_t count = 0;
-  const Kernels* best = nullptr;
   int64_t stream_prefetch_bytes = kPrefetchBytes;
 };
 
@@ -24,7 +23,6 @@ Available probe() {
   for (const IsaEntry& entry : built_isas()) {
     if (!entry.runs_on(features)) continue;
     available.tables[available.count++] = entry.kernels;
-    if (!entry.on_request) available.best = entry.kernels;
   }
   return available;
 }
@@ -42,7 +40,7 @@ std::span<const Kernels* const> available_kernels() {
 
 int64_t stream_prefetch_bytes() { return available().stream_prefetch_bytes; }
 
-const Kernels& best_kernels() { return *available().best; }
+const Kernels& best_kernels() { return *available_kernels().back(); }
 
 const Kernels* find_kernels(std::string_view name) {
   for (const Kernels* kernels : available_kernels()) {

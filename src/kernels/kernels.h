@@ -36,7 +36,7 @@ struct Kernels {
 // Those this CPU runs, slowest ("scalar", always there) first. The tables live as long as the process.
 std::span<const Kernels* const> available_kernels();
 
-// The fastest of them that has been seen to work; "amx" is taken by name only until somebody has tried it.
+// The fastest of them.
 const Kernels& best_kernels();
 
 // By name, for tests and for users who want an older instruction set; null when this CPU does not run it.

@@ -76,6 +76,7 @@ struct GemmKernels {
   void (*pack)(const ActivationRows& x, Range tiles, std::byte* out);
   void (*multiply)(const PackedMatrix& w, Range panels, const std::byte* packed, int64_t rows,
                    const Output& y);
+  int64_t panels_at_once = 4;  // with fewer in a call, activations are read more often; even
 };
 
 // Ahead of the load: memory's latency at one core's full rate.

@@ -15,7 +15,8 @@ using kernels::Range;
 // A worker's share at a time. Decode streams this many bytes of weights; small enough that nobody waits long for the last
 // one, large enough that the prefetch across its end does not matter. An even number of panels, which kernels take in pairs.
 constexpr int64_t kDecodeGrainBytes = 96 << 10;
-constexpr int64_t kPrefillPanels = 4;
+// Prefill reads all activations for each task, so tasks are as wide as the kernel takes, as long as each worker has some.
+constexpr int64_t kLeastPrefillPanels = 4, kPrefillTasksAWorker = 4;
 
 // One matrix to run through: a segment of a product's weights.
 struct Stream {
@@ -86,13 +87,19 @@ class Run {
     stream.panels = kernels::panel_count(stream.packed.rows);
     stream.grain = decodes(*stream.product)
                        ? std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2)
-                       : kPrefillPanels;
+                       : prefill_grain(stream);
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);
     most_columns_ = std::max(most_columns_, stream.grain * kernels::kPanelRows);
     streams_ = {streams_.data(), streams_.size() + 1};
     streams_.back() = stream;
+  }
+
+  int64_t prefill_grain(const Stream& stream) const {
+    const auto& gemm = prefills_in_8_bits(stream.packed) ? matmul_.prefill_i8 : gemm_;
+    const int64_t fair = stream.panels / (kPrefillTasksAWorker * compute_.pool.workers()) / 2 * 2;
+    return std::max(kLeastPrefillPanels, std::min(gemm.panels_at_once, fair));
   }
 
   // ---- activations ----

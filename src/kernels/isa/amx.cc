@@ -8,7 +8,6 @@ namespace {
 #include "kernels/isa/simd_avx512-inl.h"
 #include "kernels/isa/dot_vnni-inl.h"
 #include "kernels/matmul-inl.h"
-#include "kernels/gemm_i8-inl.h"
 #include "kernels/isa/bf16_math_avx512-inl.h"
 #include "kernels/isa/decode_bf16_avx512-inl.h"
 #include "kernels/isa/gemm_amx-inl.h"
@@ -17,8 +16,8 @@ namespace {
 #include "kernels/vector-inl.h"
 }  // namespace
 
-const Kernels kKernels = {"amx", Isa::kAmx,
-                          with_amx<AmxTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
-                          make_vector_kernels(), make_probe_kernels<Bf16Math>()};
+const Kernels kKernels = {
+    "amx", Isa::kAmx, with_amx<AmxTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
+    make_vector_kernels(), with_amx_probe<AmxTiles>(make_probe_kernels<Bf16Math>())};
 
 }  // namespace cohort::kernels::amx

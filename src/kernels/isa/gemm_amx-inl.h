@@ -1,17 +1,23 @@
-// Many rows of activations through AMX: a tile of 16 rows of 64 bytes of activations times a tile of 64 columns (bytes) or
-// 32 columns (bf16) of a panel, which is as wide as a tile: 16 rows of weights.
+// Many rows of activations through AMX: a tile of 16 rows of 32 columns of activations in bf16 times a tile of 32 columns of
+// a panel, which is as wide as a tile: 16 rows of weights.
 //
 // Tiles is the machine's registers (tiles_amx-inl.h), or what imitates them in tests: eight, of which 0 to 3 sum, 4 and 5
 // hold activations, 6 and 7 weights.
 //
 // Activations are packed by tiles of 16 rows, filled up with zeros: for each block of columns the rows one after the other,
-// 64 bytes each; in 8 bits a block is a fold (gemm_i8-inl.h), followed by the rows' scales and their sums by halves.
+// 64 bytes each.
+//
+// The order of the loops. Weights of kAmxPanels panels and kAmxUnits units are widened at once, 128 KB of the 2 MB that the
+// second-level cache of these CPUs has; two tiles of rows over those columns are 16 KB and stay in the first level while
+// they meet them all. So each weight is widened once, and activations are read from afar once for each kAmxPanels panels,
+// fetched ahead meanwhile.
+//
+// There is no way in 8 bits: scales of groups would be applied to sums after each product or two, which takes longer than
+// the products.
 
 inline constexpr int kAmxRows = 16;
 inline constexpr int kAmxRowBytes = 64;
 inline constexpr int kAmxTileBytes = kAmxRows * kAmxRowBytes;
-inline constexpr int kAmxFoldBytes =
-    kAmxTileBytes + (1 + kHalves) * kAmxRows * static_cast<int>(sizeof(float));
 static_assert(kPanelRows == kAmxRows && kTilePanels == 2);
 
 inline int64_t amx_tile_count(int64_t rows) { return (rows + kAmxRows - 1) / kAmxRows; }
@@ -64,10 +70,9 @@ void end_sums(const AmxOutput& out) {
   store_results(buffer, out);
 }
 
-// ---- bf16 ----
+// ---- activations ----
 
-inline constexpr int64_t kAmxColumns =
-    kAmxRowBytes / 2;  // of a tile of activations in bf16: one unit
+inline constexpr int64_t kAmxColumns = kAmxRowBytes / 2;  // of a tile of activations: one unit
 static_assert(kAmxColumns == kUnitColumns);
 
 constexpr int64_t amx_units(int64_t columns) { return (columns + kAmxColumns - 1) / kAmxColumns; }
@@ -92,169 +97,142 @@ inline void amx_pack(const ActivationRows& x, Range tiles, std::byte* out) {
   }
 }
 
-// Up to two tiles of rows, which stand `tile_bytes` apart, with two panels over so many units.
-template <class Tiles>
-void amx_multiply_block(const std::byte* a, int64_t tile_bytes, const uint32_t* weights,
-                        int64_t units, bool add, const AmxOutput& out) {
+// ---- products ----
+
+inline constexpr int64_t kAmxUnits = 8;  // of columns widened at once
+inline constexpr int64_t kAmxPanels = 16;
+inline constexpr int64_t kAmxUnitWords = kStepsAUnit<Bf16Math> * kTilePanels * kPanelRows;
+inline constexpr int64_t kAmxPairWords = kAmxUnits * kAmxUnitWords;  // of two panels
+
+// Tiles of activations over some units. `next` are those that come after them, of which each product with a pair of panels
+// fetches a part; never read beyond that.
+struct AmxRows {
+  const std::byte* data = nullptr;
+  int64_t tile_bytes = 0;  // from one tile to the next
+  const std::byte* next = nullptr;
+};
+
+// One or two tiles of rows with two panels over so many units. Not inlined: the loop needs few registers, and gets them.
+template <class Tiles, bool kTwo>
+__attribute__((noinline)) void amx_multiply_block(const AmxRows& rows, const uint32_t* weights,
+                                                  int64_t units, bool add, const AmxOutput& out) {
+  constexpr int kFetched = kAmxTileBytes / (kAmxPanels / kTilePanels);  // of each unit and tile
+  const std::byte *a = rows.data, *next = rows.next;
   constexpr int64_t kStep = kTilePanels * kPanelRows;  // from one pair of columns to the next
-  const bool second = out.rows > kAmxRows;
   begin_sums<Tiles, 0>(out, add);
   begin_sums<Tiles, 1>(out.at(0, kPanelRows), add);
-  begin_sums<Tiles, 2>(out.at(kAmxRows, 0), add);
-  begin_sums<Tiles, 3>(out.at(kAmxRows, kPanelRows), add);
-  for (int64_t unit = 0; unit < units; ++unit) {
-    const uint32_t* w = weights + unit * kStepsAUnit<Bf16Math> * kStep;
-    Tiles::template load<4>(a + unit * kAmxTileBytes, kAmxRowBytes);
-    Tiles::template load<6>(w, kStep * 4);
-    Tiles::template load<7>(w + kPanelRows, kStep * 4);
+  if constexpr (kTwo) {
+    begin_sums<Tiles, 2>(out.at(kAmxRows, 0), add);
+    begin_sums<Tiles, 3>(out.at(kAmxRows, kPanelRows), add);
+  }
+#pragma GCC unroll 1
+  for (const uint32_t* end = weights + units * kAmxUnitWords; weights < end;
+       weights += kAmxUnitWords, a += kAmxTileBytes, next += kFetched) {
+    COHORT_UNROLL for (int line = 0; line < kFetched; line += kLineBytes) {
+      __builtin_prefetch(next + line, 0, 2);
+      if constexpr (kTwo) __builtin_prefetch(next + rows.tile_bytes + line, 0, 2);
+    }
+    Tiles::template load<4>(a, kAmxRowBytes);
+    Tiles::template load<6>(weights, kStep * 4);
+    Tiles::template load<7>(weights + kPanelRows, kStep * 4);
     Tiles::template dot_bf16<0, 4, 6>();
     Tiles::template dot_bf16<1, 4, 7>();
-    if (!second) continue;
-    Tiles::template load<5>(a + tile_bytes + unit * kAmxTileBytes, kAmxRowBytes);
-    Tiles::template dot_bf16<2, 5, 6>();
-    Tiles::template dot_bf16<3, 5, 7>();
+    if constexpr (kTwo) {
+      Tiles::template load<5>(a + rows.tile_bytes, kAmxRowBytes);
+      Tiles::template dot_bf16<2, 5, 6>();
+      Tiles::template dot_bf16<3, 5, 7>();
+    }
   }
   end_sums<Tiles, 0>(out);
   end_sums<Tiles, 1>(out.at(0, kPanelRows));
-  end_sums<Tiles, 2>(out.at(kAmxRows, 0));
-  end_sums<Tiles, 3>(out.at(kAmxRows, kPanelRows));
+  if constexpr (kTwo) {
+    end_sums<Tiles, 2>(out.at(kAmxRows, 0));
+    end_sums<Tiles, 3>(out.at(kAmxRows, kPanelRows));
+  }
+}
+
+// Some units of some panels, pair by pair; columns that fill up the last unit are zero.
+inline void amx_widen(const PackedMatrix& w, const PanelLayout& layout, Range panels, Range units,
+                      uint32_t* out) {
+  const WidenTile<Bf16Math> widen = widen_tile_of<Bf16Math>(w.format.codes);
+  const bool ends_inside =
+      units.first + units.count == layout.units && w.columns % kUnitColumns != 0;
+  for (int64_t p = 0; p < panels.count; p += kTilePanels, out += kAmxPairWords) {
+    const int64_t left = panels.count - p;
+    if (ends_inside) std::memset(out + (units.count - 1) * kAmxUnitWords, 0, kAmxUnitWords * 4);
+    widen(w, layout, {panels.first + p, left < kTilePanels ? left : kTilePanels}, units, out);
+  }
+}
+
+template <class Tiles>
+void amx_multiply_panels(const PackedMatrix& w, const PanelLayout& layout, Range panels,
+                         const std::byte* packed, int64_t rows, const Output& y) {
+  alignas(kLineBytes) uint32_t weights[kAmxPanels / kTilePanels * kAmxPairWords];
+  const int64_t tile_bytes = layout.units * kAmxTileBytes;
+  const int64_t column = panels.first * kPanelRows, end = column + panels.count * kPanelRows;
+  const int64_t columns = (end < w.rows ? end : w.rows) - column;
+  for (int64_t unit = 0; unit < layout.units; unit += kAmxUnits) {
+    const int64_t left = layout.units - unit;
+    const Range units = {unit, left < kAmxUnits ? left : kAmxUnits};
+    amx_widen(w, layout, panels, units, weights);
+    for (int64_t row = 0; row < rows; row += 2 * kAmxRows) {
+      AmxRows a = {packed + row / kAmxRows * tile_bytes + unit * kAmxTileBytes, tile_bytes};
+      a.next = row + 2 * kAmxRows < rows ? a.data + 2 * tile_bytes
+                                         : packed + (unit + units.count) * kAmxTileBytes;
+      const AmxOutput out = {y.data + row * y.stride + column, y.stride, rows - row, columns};
+      const auto multiply =
+          out.rows > kAmxRows ? amx_multiply_block<Tiles, true> : amx_multiply_block<Tiles, false>;
+      for (int64_t p = 0; p < panels.count; p += kTilePanels) {
+        multiply(a, weights + p / kTilePanels * kAmxPairWords, units.count, unit > 0,
+                 out.at(0, p * kPanelRows));
+        a.next += units.count * kAmxTileBytes / (kAmxPanels / kTilePanels);
+      }
+    }
+  }
 }
 
 template <class Tiles>
 void amx_multiply(const PackedMatrix& w, Range panels, const std::byte* packed, int64_t rows,
                   const Output& y) {
-  constexpr int64_t kUnits = kTileUnits<Bf16Math>;
-  alignas(kLineBytes) uint32_t weights[kUnits * kStepsAUnit<Bf16Math> * kTilePanels * kPanelRows];
   const PanelLayout layout = panel_layout(w.format, w.columns);
-  const WidenTile<Bf16Math> widen = widen_tile_of<Bf16Math>(w.format.codes);
-  const int64_t tile_bytes = layout.units * kAmxTileBytes;
   const int64_t end = panels.first + panels.count;
   Tiles::configure();
-  for (int64_t panel = panels.first; panel < end; panel += kTilePanels) {
-    const Range now = {panel, end - panel < kTilePanels ? end - panel : kTilePanels};
-    const int64_t column = panel * kPanelRows;
-    const int64_t left = w.rows - column;
-    const int64_t columns = left < now.count * kPanelRows ? left : now.count * kPanelRows;
-    for (int64_t unit = 0; unit < layout.units; unit += kUnits) {
-      const Range units = {unit, layout.units - unit < kUnits ? layout.units - unit : kUnits};
-      std::memset(weights, 0, sizeof(weights));  // columns that fill up the last unit
-      widen(w, layout, now, units, weights);
-      for (int64_t row = 0; row < rows; row += 2 * kAmxRows) {
-        const std::byte* a = packed + row / kAmxRows * tile_bytes + unit * kAmxTileBytes;
-        amx_multiply_block<Tiles>(
-            a, tile_bytes, weights, units.count, unit > 0,
-            {y.data + row * y.stride + column, y.stride, rows - row, columns});
-      }
-    }
+  for (int64_t panel = panels.first; panel < end; panel += kAmxPanels) {
+    const int64_t left = end - panel;
+    amx_multiply_panels<Tiles>(w, layout, {panel, left < kAmxPanels ? left : kAmxPanels}, packed,
+                               rows, y);
   }
   Tiles::release();
 }
 
-// ---- 8 bits ----
-
-inline size_t amx_i8_packed_bytes(int64_t rows, int64_t columns) {
-  return static_cast<size_t>(amx_tile_count(rows) * fold_count(columns) * kAmxFoldBytes);
-}
-
-inline void amx_i8_pack(const ActivationRows& x, Range tiles, std::byte* out) {
-  const int64_t folds = fold_count(x.columns);
-  for (int64_t row = tiles.first * kAmxRows; row < (tiles.first + tiles.count) * kAmxRows; ++row) {
-    std::byte* tile = out + row / kAmxRows * folds * kAmxFoldBytes;
-    const int64_t in_tile = row % kAmxRows;
-    for (int64_t fold = 0; fold < folds; ++fold, tile += kAmxFoldBytes) {
-      FoldRow quantized = {};
-      if (row < x.rows) {
-        const int64_t first = fold * kFoldColumns;
-        quantize_fold(x.data + row * x.stride + first, x.columns - first, quantized);
-      }
-      std::memcpy(tile + in_tile * kAmxRowBytes, quantized.codes, kAmxRowBytes);
-      auto* floats = reinterpret_cast<float*>(tile + kAmxTileBytes) + in_tile;
-      floats[0] = quantized.scale;
-      for (int half = 0; half < kHalves; ++half)
-        floats[(1 + half) * kAmxRows] = quantized.sums[half];
-    }
-  }
-}
-
-// sums += dots, each times the scales of its row of weights and of its row of activations, and the bias's part.
-inline void amx_add_scaled(const AmxBuffer& dots, const float* a_scales, const float* a_sums,
-                           bool whole, F32 scales, F32 biases, F32 (&sums)[kAmxRows]) {
-  COHORT_UNROLL for (int row = 0; row < kAmxRows; ++row) {
-    const U32 dot = load_u32(reinterpret_cast<const std::byte*>(dots.values[row]));
-    const float sum = whole ? a_sums[row] + a_sums[kAmxRows + row] : a_sums[row];
-    const F32 product = fma(to_f32(dot) * broadcast(a_scales[row]), scales, sums[row]);
-    sums[row] = fma(biases, broadcast(sum), product);
-  }
-}
-
-// A tile of rows times one panel of the folds. Tiles 1, 5 and 7 are half as long as 0, 4 and 6: where each half of a fold
-// has scales of its own.
-template <class Tiles>
-void amx_i8_multiply_tile(const std::byte* a, const WeightFold* weights, int panel, int64_t folds,
-                          bool whole, bool add, const AmxOutput& out) {
-  constexpr int kStride = kBytePanels * kLineBytes;
-  AmxBuffer buffer;
-  F32 sums[kAmxRows];
-  if (add) load_results(out, buffer);
-  for (int row = 0; row < kAmxRows; ++row) sums[row] = add ? load(buffer.values[row]) : zero();
-  for (const WeightFold* w = weights; w < weights + folds; ++w, a += kAmxFoldBytes) {
-    const auto* floats = reinterpret_cast<const float*>(a + kAmxTileBytes);
-    for (int half = 0; half < (whole ? 1 : kHalves); ++half) {
-      if (whole) {
-        Tiles::template zero<0>();
-        Tiles::template load<4>(a, kAmxRowBytes);
-        Tiles::template load<6>(w->codes[0][panel], kStride);
-        Tiles::template dot_bytes<0, 4, 6>();
-        Tiles::template store<0>(buffer.values, kAmxRowBytes);
-      } else {
-        Tiles::template zero<1>();
-        Tiles::template load<5>(a + half * kUnitColumns, kAmxRowBytes);
-        Tiles::template load<7>(w->codes[half * kQuadsAUnit][panel], kStride);
-        Tiles::template dot_bytes<1, 5, 7>();
-        Tiles::template store<1>(buffer.values, kAmxRowBytes);
-      }
-      amx_add_scaled(buffer, floats, floats + (1 + half) * kAmxRows, whole,
-                     load(w->scales[half][panel]), load(w->biases[half][panel]), sums);
-    }
-  }
-  for (int row = 0; row < kAmxRows; ++row) store(buffer.values[row], sums[row]);
-  store_results(buffer, out);
-}
-
-template <class Tiles>
-void amx_i8_multiply(const PackedMatrix& w, Range panels, const std::byte* packed, int64_t rows,
-                     const Output& y) {
-  WeightFold weights[kFoldsAtOnce];
-  const PanelLayout layout = panel_layout(w.format, w.columns);
-  const UnpackFolds unpack_all = unpack_folds_of<QuadDots>(w.format.codes);
-  const int64_t all_folds = fold_count(w.columns);
-  const bool whole = w.format.group_size >= kFoldColumns;
-  const int64_t end = panels.first + panels.count;
-  Tiles::configure_halves();
-  for (int64_t panel = panels.first; panel < end; panel += kBytePanels) {
-    const Range now = {panel, end - panel < kBytePanels ? end - panel : kBytePanels};
-    for (int64_t fold = 0; fold < all_folds; fold += kFoldsAtOnce) {
-      const Range folds = {fold, all_folds - fold < kFoldsAtOnce ? all_folds - fold : kFoldsAtOnce};
-      unpack_all(w, layout, now, folds, weights);
-      for (int64_t row = 0; row < rows; row += kAmxRows) {
-        const std::byte* a = packed + (row / kAmxRows * all_folds + fold) * kAmxFoldBytes;
-        for (int p = 0; p < now.count; ++p) {
-          const int64_t column = (panel + p) * kPanelRows;
-          amx_i8_multiply_tile<Tiles>(
-              a, weights, p, folds.count, whole, fold > 0,
-              {y.data + row * y.stride + column, y.stride, rows - row, w.rows - column});
-        }
-      }
-    }
-  }
-  Tiles::release();
-}
-
-// Results are 32 bits wide in both: sums of bytes as integers, of bf16 as floats.
 template <class Tiles>
 inline constexpr MatmulKernels with_amx(MatmulKernels kernels) {
-  kernels.prefill_fast = {amx_tile_count, amx_packed_bytes, amx_pack, amx_multiply<Tiles>};
-  kernels.has_prefill_i8 = has_prefill_i8;
-  kernels.prefill_i8 = {amx_tile_count, amx_i8_packed_bytes, amx_i8_pack, amx_i8_multiply<Tiles>};
+  kernels.prefill_fast = {amx_tile_count, amx_packed_bytes, amx_pack, amx_multiply<Tiles>,
+                          kAmxPanels};
+  return kernels;
+}
+
+// What the registers do at best: products from tiles that are never loaded anew.
+template <class Tiles>
+double amx_probe(int64_t rounds) {
+  Tiles::configure();
+  Tiles::template zero<4>();
+  Tiles::template zero<5>();
+  Tiles::template zero<6>();
+  Tiles::template zero<7>();
+  for (int64_t round = 0; round < rounds; ++round) {
+    Tiles::template dot_bf16<0, 4, 6>();
+    Tiles::template dot_bf16<1, 4, 7>();
+    Tiles::template dot_bf16<2, 5, 6>();
+    Tiles::template dot_bf16<3, 5, 7>();
+  }
+  Tiles::release();
+  constexpr double kDots = 4, kProducts = kAmxRows * kPanelRows * kAmxColumns;
+  return 2 * kDots * kProducts * static_cast<double>(rounds);
+}
+
+template <class Tiles>
+inline constexpr ProbeKernels with_amx_probe(ProbeKernels kernels) {
+  kernels.multiply_fast = amx_probe<Tiles>;
   return kernels;
 }

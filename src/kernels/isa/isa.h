@@ -11,7 +11,6 @@ namespace cohort::kernels {
 struct IsaEntry {
   const Kernels* kernels;
   bool (*runs_on)(const CpuFeatures& features);
-  bool on_request = false;  // only by name: it has not been seen on such a CPU yet
 };
 
 std::span<const IsaEntry> built_isas();  // slowest first

@@ -10,7 +10,7 @@ constexpr IsaEntry kBuilt[] = {
     {&avx512::kKernels, [](const CpuFeatures& f) { return f.avx512; }},
     {&avx512_vnni::kKernels, [](const CpuFeatures& f) { return f.avx512_vnni; }},
     {&avx512_bf16::kKernels, [](const CpuFeatures& f) { return f.avx512_bf16; }},
-    {&amx::kKernels, [](const CpuFeatures& f) { return f.amx; }, true},
+    {&amx::kKernels, [](const CpuFeatures& f) { return f.amx; }},
 };
 
 }  // namespace

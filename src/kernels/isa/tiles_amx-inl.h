@@ -24,15 +24,6 @@ struct AmxTiles {
     }
     configure_amx(config);
   }
-  // Of tiles 5 and 7 the half that a product of 32 columns takes.
-  static void configure_halves() {
-    AmxConfig config;
-    for (int tile = 0; tile < 8; ++tile) {
-      config.row_bytes[tile] = tile == 5 ? 32 : 64;
-      config.rows[tile] = tile == 7 ? 8 : 16;
-    }
-    configure_amx(config);
-  }
   static void release() { __asm__ volatile("tilerelease"); }
 
   template <int kTile>
@@ -53,10 +44,5 @@ struct AmxTiles {
   template <int kSums, int kA, int kB>
   static void dot_bf16() {
     __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSums), "i"(kA), "i"(kB));
-  }
-  // sums += a * b, of four signed bytes of a and unsigned ones of b summed as integers.
-  template <int kSums, int kA, int kB>
-  static void dot_bytes() {
-    __asm__ volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSums), "i"(kA), "i"(kB));
   }
 };

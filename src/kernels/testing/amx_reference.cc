@@ -11,7 +11,6 @@ namespace {
 #include "kernels/isa/simd_avx512-inl.h"
 #include "kernels/isa/dot_vnni-inl.h"
 #include "kernels/matmul-inl.h"
-#include "kernels/gemm_i8-inl.h"
 #include "kernels/isa/bf16_math_avx512-inl.h"
 #include "kernels/isa/decode_bf16_avx512-inl.h"
 #include "kernels/isa/gemm_amx-inl.h"
@@ -50,11 +49,6 @@ float widened(uint16_t bf16) {
 struct ReferenceTiles {
   static void configure() {
     for (ReferenceTile& tile : registers) tile = {16, 64};
-  }
-  static void configure_halves() {
-    configure();
-    registers[5] = {16, 32};
-    registers[7] = {8, 64};
   }
   static void release() {
     for (ReferenceTile& tile : registers) tile = {};
@@ -108,22 +102,12 @@ struct ReferenceTiles {
           return sum;
         });
   }
-  template <int kSums, int kA, int kB>
-  static void dot_bytes() {
-    dot<int32_t, kSums, kA, kB>(
-        [](int32_t sum, const ReferenceTile& a, int m, int k, const ReferenceTile& b, int n) {
-          for (int i = 0; i < 4; ++i) {
-            sum += a.get<int8_t>(m, 4 * k + i) * b.get<uint8_t>(k, 4 * n + i);
-          }
-          return sum;
-        });
-  }
 };
 
 constexpr Kernels kReference = {
     "amx_reference", Isa::kAmx,
     with_amx<ReferenceTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
-    make_vector_kernels(), make_probe_kernels<Bf16Math>()};
+    make_vector_kernels(), with_amx_probe<ReferenceTiles>(make_probe_kernels<Bf16Math>())};
 
 }  // namespace
 
