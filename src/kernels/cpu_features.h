@@ -13,6 +13,8 @@ struct CpuFeatures {
   bool amx = false;          // tiles of bytes and of bf16, with all of the above
   // Its own prefetchers keep up with one stream, and instructions to prefetch get in their way: AMD's Zen 3 and 4.
   bool streams_by_itself = false;
+  // Instructions to prefetch do harm when they reach far, and one stream is less than the memory gives: Intel's.
+  bool fetches_near = false;
   // AArch64; NEON is always there
   bool dotprod = false;
   bool i8mm = false;

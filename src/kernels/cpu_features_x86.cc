@@ -19,6 +19,11 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
   return r;
 }
 
+// "GenuineIntel"
+bool is_intel(const Registers& vendor) {
+  return vendor.ebx == 0x756e6547 && vendor.edx == 0x49656e69 && vendor.ecx == 0x6c65746e;
+}
+
 // "AuthenticAMD", and the family of Zen 3 and 4.
 bool is_amd_family_19h(const Registers& vendor, uint32_t signature) {
   const bool amd = vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 && vendor.ecx == 0x444d4163;
@@ -59,6 +64,7 @@ CpuFeatures detect_cpu_features() {
   f.amx = f.avx512_bf16 && (state & kTileState) == kTileState && tiles && tile_bf16 && tile_bytes &&
           request_tiles();
   f.streams_by_itself = is_amd_family_19h(cpuid(0, 0), one.eax);
+  f.fetches_near = is_intel(cpuid(0, 0));
   return f;
 }
 

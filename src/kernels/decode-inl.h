@@ -248,7 +248,7 @@ inline void decode_i8_panels(const PackedMatrix& w, const PanelLayout& layout, i
                              const QuantizedRows& x, const Output& y) {
   constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
   const Panels panels = {w.panels + panel * layout.panel_bytes, &layout,
-                         kStream ? stream_prefetch_bytes() : kPrefetchBytes};
+                         kStream ? read_habits().stream_ahead : read_habits().others_ahead};
   Totals<kRows, kPanels> totals;
   clear(totals);
   if constexpr (kKind != CodeKind::kE2M1) {
@@ -261,9 +261,8 @@ inline void decode_i8_panels(const PackedMatrix& w, const PanelLayout& layout, i
   store_totals(totals, w, panel, x.rows, y);
 }
 
-template <CodeKind kKind, int kRows>
+template <CodeKind kKind, int kRows, int kPanels>
 void decode_i8_rows(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y) {
-  constexpr int kPanels = kRows < kDotRowsOfPairs ? 1 : 2;
   const PanelLayout layout = panel_layout(w.format, w.columns);
   int64_t panel = panels.first;
   const int64_t end = panels.first + panels.count;
@@ -276,10 +275,18 @@ void decode_i8_rows(const PackedMatrix& w, Range panels, const QuantizedRows& x,
 
 template <CodeKind kKind>
 void decode_i8_kind(const PackedMatrix& w, Range panels, const QuantizedRows& x, const Output& y) {
-  if (x.rows == 1) return decode_i8_rows<kKind, 1>(w, panels, x, y);
-  if (x.rows == 2) return decode_i8_rows<kKind, 2>(w, panels, x, y);
-  if (x.rows <= 4) return decode_i8_rows<kKind, 4>(w, panels, x, y);
-  decode_i8_rows<kKind, kMaxDecodeRows>(w, panels, x, y);
+  constexpr auto panels_of = [](int rows) { return rows < kDotRowsOfPairs ? 1 : 2; };
+  const bool in_pairs = read_habits().in_pairs;
+  if (x.rows == 1) {
+    return in_pairs ? decode_i8_rows<kKind, 1, 2>(w, panels, x, y)
+                    : decode_i8_rows<kKind, 1, panels_of(1)>(w, panels, x, y);
+  }
+  if (x.rows == 2) {
+    return in_pairs ? decode_i8_rows<kKind, 2, 2>(w, panels, x, y)
+                    : decode_i8_rows<kKind, 2, panels_of(2)>(w, panels, x, y);
+  }
+  if (x.rows <= 4) return decode_i8_rows<kKind, 4, panels_of(4)>(w, panels, x, y);
+  decode_i8_rows<kKind, kMaxDecodeRows, panels_of(kMaxDecodeRows)>(w, panels, x, y);
 }
 
 constexpr bool has_decode_i8(const PackedFormat& format) {
@@ -352,8 +359,8 @@ inline void decode_f32_panels(const PackedMatrix& w, const PanelLayout& layout, 
     const int64_t left = w.columns - first;
     Unit units[kPanels];
     COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
-      units[p] =
-          locate_unit(w.format, layout, w.panels + (panel + p) * layout.panel_bytes, unit, kPanels);
+      units[p] = locate_unit(w.format, layout, w.panels + (panel + p) * layout.panel_bytes, unit,
+                             kPanels, read_habits().others_ahead);
     }
     if (is_plain(kKind) && left >= kUnitColumns) {  // unrolled
       decode_f32_units<kKind, kRows>(w.format, units, kUnitColumns, first, x, totals);

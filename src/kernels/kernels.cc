@@ -13,13 +13,23 @@ constexpr size_t kMaxTables = 8;
 struct Available {
   std::array<const Kernels*, kMaxTables> tables{};
   size_t count = 0;
-  int64_t stream_prefetch_bytes = kPrefetchBytes;
+  ReadHabits habits;
 };
+
+// By measurement (docs/performance.md).
+ReadHabits habits_of(const CpuFeatures& features) {
+  ReadHabits habits;
+  if (features.streams_by_itself) habits.stream_ahead = habits.probe_ahead = 0;
+  if (features.fetches_near) {
+    habits = {.in_pairs = true, .stream_ahead = 2048, .others_ahead = 4096, .probe_ahead = 1024};
+  }
+  return habits;
+}
 
 Available probe() {
   const CpuFeatures features = detect_cpu_features();
   Available available;
-  if (features.streams_by_itself) available.stream_prefetch_bytes = 0;
+  available.habits = habits_of(features);
   for (const IsaEntry& entry : built_isas()) {
     if (!entry.runs_on(features)) continue;
     available.tables[available.count++] = entry.kernels;
@@ -38,7 +48,7 @@ std::span<const Kernels* const> available_kernels() {
   return {available().tables.data(), available().count};
 }
 
-int64_t stream_prefetch_bytes() { return available().stream_prefetch_bytes; }
+const ReadHabits& read_habits() { return available().habits; }
 
 const Kernels& best_kernels() { return *available_kernels().back(); }
 

@@ -82,9 +82,15 @@ struct GemmKernels {
 // Ahead of the load: memory's latency at one core's full rate.
 inline constexpr int64_t kPrefetchBytes = 8192;
 
-// How far ahead of a load decoding fetches by instruction what one or two rows of activations meet: 0 where the CPU's own
-// prefetchers do better without.
-int64_t stream_prefetch_bytes();
+// How this CPU likes to read memory. Bytes are how far ahead of a load instructions fetch, all streams together.
+struct ReadHabits {
+  // Decoding takes two panels side by side even for one or two rows: two streams keep more of memory's answers under way.
+  bool in_pairs = false;
+  int64_t stream_ahead = kPrefetchBytes;  // one panel, one or two rows; 0: it does better by itself
+  int64_t others_ahead = kPrefetchBytes;  // several panels, or more rows
+  int64_t probe_ahead = kPrefetchBytes;   // loads and nothing else
+};
+const ReadHabits& read_habits();
 
 struct MatmulKernels {
   // Whether decode_i8 takes this format. It does not for plain values and mxfp8.

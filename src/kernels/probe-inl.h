@@ -2,7 +2,7 @@
 
 inline uint64_t probe_read(const std::byte* data, size_t size_bytes) {
   constexpr int kLines = 4;
-  const int64_t ahead = stream_prefetch_bytes();
+  const int64_t ahead = read_habits().probe_ahead;
   U32 sums[kLines * kParts];
   for (U32& sum : sums) sum = splat(0);
   for (const std::byte* at = data; at < data + size_bytes; at += kLines * kLineBytes) {

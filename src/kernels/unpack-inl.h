@@ -142,7 +142,8 @@ struct Unit {
 
 // `panels`: how many are read side by side.
 inline Unit locate_unit(const PackedFormat& format, const PanelLayout& layout,
-                        const std::byte* panel, int64_t unit, int64_t panels) {
+                        const std::byte* panel, int64_t unit, int64_t panels,
+                        int64_t ahead = kPrefetchBytes) {
   const int64_t block = unit / layout.units_a_block;
   const int64_t first = block * layout.units_a_block;
   const int64_t left = layout.units - first;
@@ -153,7 +154,7 @@ inline Unit locate_unit(const PackedFormat& format, const PanelLayout& layout,
     scales += (unit - first) * kUnitColumns / format.group_size * kPanelRows;
   }
   at += (unit - first) * layout.unit_bytes;
-  return {at, scales, prefetch_distance(layout, at - panel, panels)};
+  return {at, scales, prefetch_distance(layout, at - panel, panels, ahead)};
 }
 
 // The scales of the unit's two halves, which differ only where groups have 16 columns.

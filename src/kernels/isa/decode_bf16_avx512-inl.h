@@ -48,7 +48,7 @@ inline __m512i load_pairs(const std::byte* line, int64_t ahead) {
 template <CodeKind kKind, int kRows>
 inline void decode_plain_panel(const std::byte* panel, const PanelLayout& layout,
                                const Bf16Group* x, Totals<kRows>& totals) {
-  const int64_t ahead = stream_prefetch_bytes();
+  const int64_t ahead = read_habits().stream_ahead;
   ChainSums<kRows> sums;
   sums.clear();
   for (int64_t unit = 0; unit < layout.units; ++unit, panel += layout.unit_bytes, x += kRows) {
@@ -127,7 +127,8 @@ class E4M3Widener {
 template <int kRows>
 inline void decode_e4m3_panel(const std::byte* panel, const PanelLayout& layout, const Bf16Group* x,
                               Totals<kRows>& totals) {
-  const int64_t ahead = kRows <= kStreamRows ? stream_prefetch_bytes() : kPrefetchBytes;
+  const int64_t ahead =
+      kRows <= kStreamRows ? read_habits().stream_ahead : read_habits().others_ahead;
   const E4M3Widener widener;
   for (int64_t first = 0; first < layout.units; first += layout.units_a_block) {
     const int64_t left = layout.units - first;
