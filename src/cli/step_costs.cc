@@ -41,7 +41,7 @@ constexpr ModelShape kThick{.width = 2048,
                             .vocabulary = 64};
 
 // Two hundred megabytes or more of each where there is memory: a cache of 32 MB keeps a twentieth of a hundred from one step
-// to the next, and a model is larger.
+// to the next, and a model is larger. With a larger cache twice as many.
 struct MeasuredFormat {
   const char* name;
   int32_t layers, bits;
@@ -50,8 +50,11 @@ struct MeasuredFormat {
 constexpr MeasuredFormat kMeasuredFormats[] = {
     {"q4", 6, 4}, {"q8", 4, 8}, {"bf16", 2, 16}, {"mxfp4", 6, 4, true}};
 constexpr uint64_t kAmpleBytes = uint64_t{3} << 30;  // with less available, half the layers
+constexpr uint64_t kCommonBytes = 256u << 20;        // of backend::uncached_bytes()
+constexpr int32_t kMostTimes = 2;
 constexpr int kFormatSteps = 24, kPrefillSteps = 3;
-constexpr int32_t kPrefillRows = 128;
+constexpr std::chrono::milliseconds kMostOfAFormat{1000};  // for decoding, and for a prompt
+constexpr int32_t kPrefillRows = cluster::kPrefillChunk;
 
 constexpr ModelShape kLongSighted{.layers = 16,
                                   .width = 64,
@@ -125,13 +128,15 @@ class Decoding {
   }
 
   Result<double> step_seconds(int32_t rows, int steps) {
-    return median_seconds({.tries = steps}, [this, rows] { return step(rows); });
+    return median_seconds({.tries = steps, .most = kMostOfAFormat},
+                          [this, rows] { return step(rows); });
   }
   Result<double> token_seconds() { return step_seconds(1, kSteps); }
   // With a look at memory before each.
   Result<double> token_seconds(int steps, MemoryWatch& watch) {
     return median_seconds(
-        {.tries = steps}, [this] { return step(1); }, [&watch] { watch.look(); });
+        {.tries = steps, .most = kMostOfAFormat}, [this] { return step(1); },
+        [&watch] { watch.look(); });
   }
 
   uint64_t weight_bytes() const { return backend_->info().weight_bytes; }
@@ -178,9 +183,20 @@ struct MemoryRate {
   }
 };
 
+// As many times the layers as a cache is larger than is common, or fewer than that where memory is short.
+int32_t outgrow_cache(int32_t layers) {
+  const uint64_t available = backend::available_memory_bytes();
+  if (available < kAmpleBytes) return divide_up(layers, 2);
+  const uint64_t times =
+      std::min(backend::uncached_bytes() / kCommonBytes, available / kAmpleBytes);
+  return layers * std::clamp(static_cast<int32_t>(times), 1, kMostTimes);
+}
+
 Result<MemoryRate> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline,
                                    MemoryWatch& watch) {
-  COHORT_TRY(const auto decoding, Decoding::start(kLongSighted, choice));
+  ModelShape shape = kLongSighted;
+  shape.layers = outgrow_cache(shape.layers);
+  COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
   COHORT_TRY(const double without_s, decoding->token_seconds());
   COHORT_TRY_VOID(deadline.check("attention to past tokens"));
   const Deadline<> filling(kMostFilling);
@@ -240,8 +256,7 @@ struct FormatRates {
 Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts& costs,
                                    const backend::Choice& choice, MemoryWatch& watch) {
   ModelShape shape = kThick;
-  shape.layers = format.layers;
-  if (backend::available_memory_bytes() < kAmpleBytes) shape.layers = divide_up(shape.layers, 2);
+  shape.layers = outgrow_cache(format.layers);
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
@@ -249,6 +264,7 @@ Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts
   COHORT_TRY(const double token_s, decoding->token_seconds(kFormatSteps, watch));
   const double read = watch.bytes_per_s(first_look);
   const int32_t rows = affordable_rows(token_s);
+  if (rows == kPrefillRows) COHORT_TRY_VOID(decoding->step(rows));  // memory it has not used yet
   COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
   const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
   const double reading_s = std::max(token_s - fixed_s, token_s / 2);

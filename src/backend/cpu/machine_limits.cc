@@ -18,7 +18,9 @@
 namespace cohort::backend {
 namespace {
 
-constexpr uint64_t kMostReadBytes = 256u << 20, kLeastReadBytes = 32u << 20;
+constexpr uint64_t kLeastReadBytes = 32u << 20;
+constexpr uint64_t kUncachedBytes = 256u << 20, kMostUncachedBytes = 1u << 30;
+constexpr uint64_t kReaderBytes = 256u << 20;  // more takes too long to touch
 constexpr int64_t kReadGrain = 1 << 20;
 constexpr int64_t kGrainsPerPiece = 2;  // of each thread
 constexpr int64_t kMultiplyRounds = 500'000;
@@ -40,10 +42,10 @@ double best_of(const std::function<double()>& pass) {
   return best;
 }
 
-// Touched, and far larger than a cache if the machine has the memory.
-Result<Pages> make_buffer() {
-  const uint64_t size = std::clamp(available_memory_bytes() / 8, kLeastReadBytes, kMostReadBytes) /
-                        kReadGrain * kReadGrain;
+// Touched; less if the machine has not the memory.
+Result<Pages> make_buffer(uint64_t most) {
+  const uint64_t size =
+      std::clamp(available_memory_bytes() / 8, kLeastReadBytes, most) / kReadGrain * kReadGrain;
   COHORT_TRY(Pages buffer, Pages::allocate(size));
   std::memset(buffer.data(), 1, size);
   return buffer;
@@ -81,9 +83,14 @@ double multiply_limit(double (*multiply)(int64_t rounds), WorkerPool& pool) {
 
 }  // namespace
 
+// Twice what a cache holds: of half of that again and again, one of 480 MB was seen to keep a tenth.
+uint64_t uncached_bytes() {
+  return std::clamp(2 * last_level_cache_bytes(), kUncachedBytes, kMostUncachedBytes);
+}
+
 double measure_read_bytes_per_s(int threads) {
   WorkerPool pool(std::max(threads, 1));
-  const Result<Pages> buffer = make_buffer();
+  const Result<Pages> buffer = make_buffer(uncached_bytes());
   return buffer ? read_limit(kernels::best_kernels().probe, *buffer, pool) : 0;
 }
 
@@ -100,7 +107,7 @@ MemoryReader::MemoryReader(MemoryReader&&) noexcept = default;
 MemoryReader::~MemoryReader() = default;
 
 Result<MemoryReader> MemoryReader::create(int threads) {
-  COHORT_TRY(Pages buffer, make_buffer());
+  COHORT_TRY(Pages buffer, make_buffer(kReaderBytes));
   return MemoryReader(std::make_unique<State>(std::move(buffer), std::max(threads, 1)));
 }
 
@@ -134,7 +141,7 @@ MachineLimits measure_machine_limits(int threads, const std::string& kernels) {
   MachineLimits limits{.fast_operations_per_s = multiply_limit(table->probe.multiply_fast, pool),
                        .int8_operations_per_s = multiply_limit(table->probe.dot_i8, pool),
                        .f32_operations_per_s = multiply_limit(table->probe.multiply_f32, pool)};
-  const Result<Pages> buffer = make_buffer();
+  const Result<Pages> buffer = make_buffer(uncached_bytes());
   if (!buffer) return limits;
   limits.read_bytes_per_s = read_limit(table->probe, *buffer, pool);
   limits.read_bytes_per_s_one_core =

@@ -18,6 +18,9 @@ struct MachineLimits {
   double f32_operations_per_s = 0;
 };
 
+// So many bytes that a cache keeps next to nothing of them from one reading to the next.
+uint64_t uncached_bytes();
+
 // Takes a second or two: the best of several passes over a buffer far larger than any cache. `kernels` as in CpuOptions.
 MachineLimits measure_machine_limits(int threads, const std::string& kernels = "");
 

@@ -13,6 +13,9 @@ namespace cohort::backend {
 // container's limit is nearer.
 uint64_t available_memory_bytes();
 
+// What cores share before memory; 0 where the OS does not say.
+uint64_t last_level_cache_bytes();
+
 // A zeroed anonymous mapping, backed by huge pages where the OS has them. Pages cost nothing until touched.
 class Pages {
  public:

@@ -25,4 +25,13 @@ uint64_t available_memory_bytes() {
   return total - std::min(total, held * vm_kernel_page_size);
 }
 
+uint64_t last_level_cache_bytes() {
+  for (const char* name : {"hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"}) {
+    uint64_t bytes = 0;
+    size_t size = sizeof(bytes);
+    if (sysctlbyname(name, &bytes, &size, nullptr, 0) == 0 && bytes > 0) return bytes;
+  }
+  return 0;
+}
+
 }  // namespace cohort::backend

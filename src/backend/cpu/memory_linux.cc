@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
@@ -86,6 +88,14 @@ uint64_t left_in_cgroups() {
 uint64_t available_memory_bytes() {
   const uint64_t kibibytes = read_key("/proc/meminfo", "MemAvailable:", kUnlimited >> 10);
   return std::min(kibibytes << 10, left_in_cgroups());
+}
+
+uint64_t last_level_cache_bytes() {
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  return static_cast<uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
+#else
+  return 0;
+#endif
 }
 
 }  // namespace cohort::backend
