@@ -77,7 +77,7 @@ class MemoryWatch {
 
   // At several pieces, since the first after something else reads slower.
   void look() {
-    constexpr int kPieces = 8;
+    constexpr int kPieces = 16;
     if (!reader_) return;
     double seconds_a_byte = 0;
     for (int i = 0; i < kPieces; ++i) seconds_a_byte += 1 / reader_->bytes_per_s();
@@ -126,6 +126,8 @@ class Decoding {
     plan_.runs[0].first_position += rows;
     return {};
   }
+
+  void rewind() { plan_.runs[0].first_position = 0; }
 
   Result<double> step_seconds(int32_t rows, int steps) {
     return median_seconds({.tries = steps, .most = kMostOfAFormat},
@@ -242,10 +244,21 @@ Result<double> time_link_message(size_t size) {
   });
 }
 
-// A device that takes a token's time for each row of a prompt is asked for as many as it computes in the time of a figure.
-int32_t affordable_rows(double token_s) {
-  const double rows = Patience{}.most.count() / std::max(token_s, 1e-9);
-  return static_cast<int32_t>(std::clamp(rows, 2.0, double{kPrefillRows}));
+// So many rows of a prompt as a device computes in the time of a figure, up to a chunk. A row may take a token's time or far
+// less, so each guess is tried out, which also takes the memory that a step of so many rows wants.
+Result<int32_t> affordable_rows(Decoding& decoding, double token_s) {
+  double row_s = token_s;
+  int32_t rows = 0, before = 0;
+  do {
+    before = rows;
+    const double enough = Patience{}.most.count() / std::max(row_s, 1e-9);
+    rows = std::max(before, static_cast<int32_t>(std::clamp(enough, 2.0, double{kPrefillRows})));
+    decoding.rewind();
+    COHORT_TRY(const double step_s, decoding.step_seconds(rows, 1));
+    row_s = step_s / rows;
+  } while (rows < kPrefillRows && rows > before + before / 2);
+  decoding.rewind();
+  return rows;
 }
 
 struct FormatRates {
@@ -263,8 +276,7 @@ Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts
   const size_t first_look = watch.looks();
   COHORT_TRY(const double token_s, decoding->token_seconds(kFormatSteps, watch));
   const double read = watch.bytes_per_s(first_look);
-  const int32_t rows = affordable_rows(token_s);
-  if (rows == kPrefillRows) COHORT_TRY_VOID(decoding->step(rows));  // memory it has not used yet
+  COHORT_TRY(const int32_t rows, affordable_rows(*decoding, token_s));
   COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
   const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
   const double reading_s = std::max(token_s - fixed_s, token_s / 2);

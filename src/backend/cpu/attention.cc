@@ -49,6 +49,14 @@ struct Tile {
   float* partials = nullptr;  // of its stretches, then
 };
 
+// A tile at work: its queries, also in 8 bits if they are wanted, and what becomes of it.
+struct Head {
+  const Tile* tile = nullptr;
+  float* queries = nullptr;  // [rows][key_dim]
+  kernels::QuantizedGroup* quantized = nullptr;
+  Partial total, part;
+};
+
 constexpr int64_t kGroupBytes = sizeof(kernels::QuantizedGroup);
 
 // As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for.
@@ -74,7 +82,12 @@ class Run {
     make_rooms();
     const bool share_stretches = make_partials();
     if (!share_stretches) {
-      each_tile([&](const Tile& tile, float* room) { attend_in_turn(tile, room); });
+      compute_.pool.for_each(
+          static_cast<int64_t>(tiles_.size()), heads_at_once(),
+          [&](int64_t first, int64_t count, int worker) {
+            attend_in_turn(tiles_.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
+                           room_of(worker));
+          });
       return;
     }
     compute_.pool.for_each(tasks_, 1, [&](int64_t first, int64_t count, int worker) {
@@ -138,23 +151,51 @@ class Run {
     return tile.kv_head * group_ + (tile.first + i) % group_;
   }
 
-  // A worker's room: packed queries, two partial results, the kernel's scratch, the queries in 8 bits.
+  // The blocks of a page's heads lie side by side, and memory is read fastest in sequence. So the heads of a few rows are
+  // taken through the pages together, as long as that leaves each worker some and each head of a run is one tile.
+  int64_t heads_at_once() const {
+    const auto tiles = static_cast<int64_t>(tiles_.size());
+    if (tiles != static_cast<int64_t>(step_.plan->runs.size()) * spec_.kv_heads) return 1;
+    int32_t most_rows = 1;
+    for (const Tile& tile : tiles_) most_rows = std::max(most_rows, tile.count);
+    int64_t most = 1;
+    for (int32_t heads = 2; heads <= spec_.kv_heads; ++heads) {
+      const bool fits =
+          spec_.kv_heads % heads == 0 && heads * most_rows <= kernels::kMaxAttentionRows;
+      if (fits && tiles / heads >= compute_.pool.workers()) most = heads;
+    }
+    return most;
+  }
+
+  // A worker's room, for so many rows of all heads at work together: packed queries, two partial results, the kernel's
+  // scratch, the queries in 8 bits.
   void make_rooms() {
     constexpr int64_t kRows = kernels::kMaxAttentionRows;
     query_floats_ = kRows * spec_.key_dim;
-    room_floats_ =
-        query_floats_ + 2 * Partial::floats(kRows, value_dim_) +
-        static_cast<int64_t>(kernels::attention_scratch_floats(spec_.key_dim, value_dim_));
+    scratch_at_ = query_floats_ + 2 * Partial::floats(kRows, value_dim_);
+    room_floats_ = scratch_at_ + static_cast<int64_t>(
+                                     kernels::attention_scratch_floats(spec_.key_dim, value_dim_));
     quantized_at_ = room_floats_;
     if (by_dots_) room_floats_ += divide_up<int64_t>(kRows * groups() * kGroupBytes, sizeof(float));
     room_floats_ = round_up<int64_t>(room_floats_, 16);
     rooms_ = scratch_.make<float>(room_floats_ * compute_.pool.workers());
   }
   int32_t groups() const { return kernels::kv_quant_groups(spec_.key_dim); }
-  kernels::QuantizedGroup* quantized(float* room) const {
-    return reinterpret_cast<kernels::QuantizedGroup*>(room + quantized_at_);
-  }
   float* room_of(int worker) const { return rooms_ + worker * room_floats_; }
+
+  // The tile's place in a room, in which tiles of `rows` rows together come before it; with its queries.
+  Head place(const Tile& tile, int32_t rows, float* room) const {
+    Head head{.tile = &tile, .queries = room + int64_t{rows} * spec_.key_dim};
+    if (by_dots_) {
+      head.quantized = reinterpret_cast<kernels::QuantizedGroup*>(room + quantized_at_) +
+                       int64_t{rows} * groups();
+    }
+    float* partials = room + query_floats_ + 2 * Partial::floats(rows, value_dim_);
+    head.total = Partial::at(partials, tile.count);
+    head.part = Partial::at(partials + Partial::floats(tile.count, value_dim_), tile.count);
+    pack_queries(head);
+    return head;
+  }
 
   // Whether stretches are worth sharing out one by one, and room for their results if so.
   bool make_partials() {
@@ -180,19 +221,22 @@ class Run {
                            });
   }
 
-  // ---- one tile ----
+  // ---- tiles ----
 
-  void attend_in_turn(const Tile& tile, float* room) {
-    const Partial total = Partial::at(room + query_floats_, tile.count);
-    const Partial part =
-        Partial::at(total.max + Partial::floats(tile.count, value_dim_), tile.count);
-    pack_queries(tile, room);
-    total.clear(tile.count, value_dim_);
-    for (int32_t s = 0; s < tile.stretches; ++s) {
-      attend_stretch(tile, s, room, part);
-      join(tile.count, part, total);
+  // One tile, or the same rows of several heads.
+  void attend_in_turn(std::span<const Tile> tiles, float* room) {
+    Head room_for[kernels::kMaxAttentionRows];
+    const std::span<Head> heads(room_for, tiles.size());
+    int32_t rows = 0;
+    for (size_t i = 0; i < tiles.size(); rows += tiles[i++].count) {
+      heads[i] = place(tiles[i], rows, room);
+      heads[i].total.clear(tiles[i].count, value_dim_);
     }
-    finish(tile, total);
+    for (int32_t s = 0; s < tiles[0].stretches; ++s) {
+      attend_stretch(heads, s, room + scratch_at_);
+      for (const Head& head : heads) join(head.tile->count, head.part, head.total);
+    }
+    for (const Head& head : heads) finish(*head.tile, head.total);
   }
 
   void attend_task(int64_t task, float* room) {
@@ -201,8 +245,9 @@ class Run {
                          [](int64_t t, const Tile& tile) { return t < tile.first_task; });
     const Tile& tile = *(after - 1);
     const auto s = static_cast<int32_t>(task - tile.first_task);
-    pack_queries(tile, room);
-    attend_stretch(tile, s, room, partial(tile, s));
+    Head head = place(tile, 0, room);
+    head.part = partial(tile, s);
+    attend_stretch({&head, 1}, s, room + scratch_at_);
   }
 
   void join_partials(const Tile& tile, float* room) {
@@ -217,60 +262,73 @@ class Run {
                        tile.count);
   }
 
-  void pack_queries(const Tile& tile, float* room) const {
+  void pack_queries(const Head& place) const {
+    const Tile& tile = *place.tile;
     const int64_t dim = spec_.key_dim;
     for (int32_t i = 0; i < tile.count; ++i) {
-      std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, room + i * dim);
+      std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, place.queries + i * dim);
     }
-    compute_.kernels.vector.scale(room, step_.scale, tile.count * dim);
+    compute_.kernels.vector.scale(place.queries, step_.scale, tile.count * dim);
     if (!by_dots_) return;
     for (int32_t i = 0; i < tile.count; ++i) {
-      compute_.kernels.matmul.quantize_activation(room + i * dim, dim, 1,
-                                                  quantized(room) + i * groups());
+      compute_.kernels.matmul.quantize_activation(place.queries + i * dim, dim, 1,
+                                                  place.quantized + i * groups());
     }
   }
 
-  void attend_stretch(const Tile& tile, int32_t stretch, float* room, const Partial& into) const {
+  // The stretch of all heads, each into its part.
+  void attend_stretch(std::span<const Head> heads, int32_t stretch, float* scratch) const {
+    const Tile& tile = *heads[0].tile;
     int32_t first[kernels::kMaxAttentionRows], last[kernels::kMaxAttentionRows];
     for (int32_t i = 0; i < tile.count; ++i) {
       first[i] = first_seen(*tile.run, tile.first + i);
       last[i] = position(*tile.run, tile.first + i);
     }
-    into.clear(tile.count, value_dim_);
-    const kernels::AttentionTile rows{
-        .format = step_.cache->format(),
-        .rows = tile.count,
-        .key_dim = spec_.key_dim,
-        .value_dim = value_dim_,
-        .value_in_key = step_.layer->value_in_key(),
-        .queries = room,
-        .quantized_queries = by_dots_ ? quantized(room) : nullptr,
-        .first = first,
-        .last = last,
-        .max = into.max,
-        .sum = into.sum,
-        .out = into.out,
-        .scratch =
-            room + query_floats_ + 2 * Partial::floats(kernels::kMaxAttentionRows, value_dim_)};
+    for (const Head& head : heads) head.part.clear(tile.count, value_dim_);
+    const kernels::AttentionTile rows{.format = step_.cache->format(),
+                                      .rows = tile.count,
+                                      .key_dim = spec_.key_dim,
+                                      .value_dim = value_dim_,
+                                      .value_in_key = step_.layer->value_in_key(),
+                                      .first = first,
+                                      .last = last,
+                                      .scratch = scratch};
     const int32_t begin = std::max((tile.first_stretch + stretch) * kStretch, first[0]);
     const int32_t end =
         std::min((tile.first_stretch + stretch + 1) * kStretch - 1, last[tile.count - 1]);
-    attend_pages(tile, rows, begin / kPageTokens, end / kPageTokens);
+    attend_pages(heads, rows, begin / kPageTokens, end / kPageTokens);
   }
 
-  // Pages are taken in groups that begin at the same positions whatever the first page is.
-  void attend_pages(const Tile& tile, const kernels::AttentionTile& rows, int32_t first,
+  // Pages are taken in groups that begin at the same positions whatever the first page is, and a group by all heads before
+  // the next.
+  void attend_pages(std::span<const Head> heads, kernels::AttentionTile rows, int32_t first,
                     int32_t last) const {
     constexpr int32_t kGroup = kernels::kAttentionBlocks;
     for (int32_t p = first; p <= last;) {
       const int32_t end = std::min(last + 1, (p / kGroup + 1) * kGroup);
       const int32_t known = std::min(last + 1, end + kGroup);
-      const std::byte* blocks[2 * kGroup];
-      for (int32_t i = p; i < known; ++i) {
-        blocks[i - p] = step_.cache->keys(tile.run->pages[i], *step_.layer, tile.kv_head);
+      for (size_t h = 0; h < heads.size(); ++h) {
+        const Head& head = heads[h];
+        rows.queries = head.queries;
+        rows.quantized_queries = head.quantized;
+        rows.max = head.part.max;
+        rows.sum = head.part.sum;
+        rows.out = head.part.out;
+        const std::byte* blocks[2 * kGroup];
+        find_blocks(*head.tile, p, end, blocks);
+        const bool more = h + 1 < heads.size();  // of this group
+        const int32_t next = more ? p : end, next_end = more ? end : known;
+        find_blocks(*heads[more ? h + 1 : 0].tile, next, next_end, blocks + (end - p));
+        compute_.kernels.vector.attention.attend(rows, blocks, end - p, next_end - next,
+                                                 p * kPageTokens);
       }
-      compute_.kernels.vector.attention.attend(rows, blocks, end - p, known - end, p * kPageTokens);
       p = end;
+    }
+  }
+
+  void find_blocks(const Tile& tile, int32_t first, int32_t end, const std::byte** blocks) const {
+    for (int32_t page = first; page < end; ++page) {
+      *blocks++ = step_.cache->keys(tile.run->pages[page], *step_.layer, tile.kv_head);
     }
   }
 
@@ -313,6 +371,7 @@ class Run {
   int64_t tasks_ = 0;
   int64_t partial_floats_ = 0;
   int64_t query_floats_ = 0;
+  int64_t scratch_at_ = 0;
   int64_t quantized_at_ = 0;
   int64_t room_floats_ = 0;
   float* rooms_ = nullptr;
