@@ -23,10 +23,11 @@ KvLayout make_kv_layout(const KvSpec& spec) {
   const kernels::KvFormat format = kv_format(spec.type);
   KvLayout layout;
   for (const KvLayerSpec& layer : spec.layers) {
-    KvLayer placed{.spec = layer, .first_byte = layout.page_bytes};
+    KvLayer placed{.spec = layer, .before_bytes = layout.page_bytes};
     placed.key_bytes = kernels::kv_key_bytes(format, layer.key_dim);
     placed.head_bytes = placed.key_bytes + kernels::kv_value_bytes(format, layer.value_dim);
-    layout.page_bytes += placed.head_bytes * layer.kv_heads;
+    placed.page_bytes = placed.head_bytes * layer.kv_heads;
+    layout.page_bytes += placed.page_bytes;
     layout.layers.push_back(placed);
   }
   return layout;
@@ -49,8 +50,9 @@ Result<KvCache> KvCache::create(const KvSpec& spec, int32_t pages, MemoryBudget&
 void KvCache::copy_page(int32_t from, int32_t to) {
   COHORT_CHECK(from >= 0 && from < pages_ && to >= 0 && to < pages_);
   if (from == to) return;
-  std::memcpy(memory_.data() + to * layout_.page_bytes, memory_.data() + from * layout_.page_bytes,
-              layout_.page_bytes);
+  for (const KvLayer& layer : layout_.layers) {
+    std::memcpy(page_of(to, layer), page_of(from, layer), layer.page_bytes);
+  }
 }
 
 uint64_t kv_page_bytes(const KvSpec& spec) { return make_kv_layout(spec).page_bytes; }
