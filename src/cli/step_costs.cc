@@ -75,7 +75,7 @@ class MemoryWatch {
       reader_.emplace(*std::move(reader));
   }
 
-  // At several pieces, since the first after something else reads slower.
+  // At many pieces: some read at half the rate of the others, as parts of a token's reading do.
   void look() {
     constexpr int kPieces = 16;
     if (!reader_) return;
