@@ -36,7 +36,8 @@ double seconds_since(Clock::time_point started) {
 // other streams, and of a prompt's next rows, are under way where there are stages to work on them.
 class Drive {
  public:
-  // Sequences begin at position `depth`: before it the cache is zeros, which are as slow to read as any.
+  // Sequences begin at position `depth`. What is before it is zeros, but of pages that were written to: others are one page
+  // of zeros to the OS, which no memory is read for.
   Drive(runner::LocalRanks& ranks, int32_t streams, int32_t depth, int32_t positions)
       : executor_(ranks.executor()),
         vocab_(ranks.first().model->info().vocab_size),
@@ -44,6 +45,8 @@ class Drive {
         pages_(divide_up(depth + positions, backend::kPageTokens)) {
     positions_.assign(static_cast<size_t>(streams), depth);
     logits_.resize(static_cast<size_t>(streams) * static_cast<size_t>(vocab_));
+    for (int32_t page = 1; depth > 0 && page < streams * pages_; ++page)
+      executor_.copy_kv_page(0, page);
   }
 
   // `rows` more tokens on each stream, in chunks; logits of the last one.

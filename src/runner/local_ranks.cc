@@ -14,8 +14,6 @@ Result<LoadedModel> LocalRanks::load(const LocalRanksOptions& options, const Pla
   backend::KvSpec spec = model.model->info().kv;
   COHORT_TRY(spec.type, parse_kv_type(options.command.kv_type));
   COHORT_TRY_VOID(model.backend->create_kv(spec, options.kv_pages));
-  // Pages nobody has written to are one page of zeros to the OS, which no memory is read for.
-  for (int32_t page = 1; page < options.kv_pages; ++page) model.backend->copy_kv_page(0, page);
   weight_bytes_ += model.backend->info().weight_bytes;
   COHORT_TRY_VOID(group.barrier(transport::Deadline::after(kStepLimit)));
   return model;
