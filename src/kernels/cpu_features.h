@@ -10,7 +10,7 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;  // with VNNI and VBMI
-  bool amx = false;          // tiles of bytes and of bf16, with all of the above
+  bool amx = false;          // tiles of bf16, with all of the above
   // Its own prefetchers keep up with one stream, and instructions to prefetch get in their way: AMD's Zen 3 and 4.
   bool streams_by_itself = false;
   // Instructions to prefetch do harm when they reach far, and one stream is less than the memory gives: Intel's.

@@ -59,10 +59,9 @@ CpuFeatures detect_cpu_features() {
   f.avx512_vnni = f.avx512 && has(seven.ecx, 11);
   const bool vbmi = has(seven.ecx, 1);
   f.avx512_bf16 = f.avx512_vnni && vbmi && has(seven_one.eax, 5);
-  const bool tiles = has(seven.edx, 24), tile_bf16 = has(seven.edx, 22),
-             tile_bytes = has(seven.edx, 25);
-  f.amx = f.avx512_bf16 && (state & kTileState) == kTileState && tiles && tile_bf16 && tile_bytes &&
-          request_tiles();
+  const bool tiles = has(seven.edx, 24), tile_bf16 = has(seven.edx, 22);
+  f.amx =
+      f.avx512_bf16 && (state & kTileState) == kTileState && tiles && tile_bf16 && request_tiles();
   f.streams_by_itself = is_amd_family_19h(cpuid(0, 0), one.eax);
   f.fetches_near = is_intel(cpuid(0, 0));
   return f;
