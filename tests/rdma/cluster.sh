@@ -39,7 +39,7 @@ answer_over() {
 }
 
 ask_all() {
-  within 60 are_reached || wrong "not reached: $(cat /run/devices /run/serve)"
+  within 120 are_reached || wrong "not reached: $(cat /run/devices /run/serve)"
   cat /run/devices
   $cohort plan demo --devices 2 --sharding tensor --transport verbs >/run/plan || wrong "no plan"
   cat /run/plan
@@ -56,7 +56,7 @@ ask_all() {
 }
 
 ask_refused() {
-  within 60 are_not_reached || wrong "no reason: $(cat /run/devices /run/serve)"
+  within 120 are_not_reached || wrong "no reason: $(cat /run/devices /run/serve)"
   grep 'no verbs' /run/devices
   $cohort doctor >/run/doctor
   grep 'rdma to host1 .*may be locked.* -> ' /run/doctor || wrong "doctor: $(cat /run/doctor)"

@@ -184,7 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--two", action="store_true")
     parser.add_argument("--memory", type=int, default=512)
-    parser.add_argument("--timeout", type=int, default=280)
+    parser.add_argument("--timeout", type=int, default=1200)
     parser.add_argument("script")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 #!/bin/sh
 # RDMA without hardware: ranks over a software RDMA device, in one machine and in two that a cable joins (guest.py). Needs
-# a build, and what `tools/setup.sh test` installs. Two to four minutes, most of it the two machines' weather.
+# a build, and what `tools/setup.sh test` installs. Five minutes or more, most of it the two machines' weather and devices.
 #   suite.sh [BUILD_FOLDER]
 set -eu
 cd "$(dirname "$0")/../.."
