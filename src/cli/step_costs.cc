@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -40,20 +41,21 @@ constexpr ModelShape kThick{.width = 2048,
                             .feed_forward = 8192,
                             .vocabulary = 64};
 
-// Two hundred megabytes or more of each where there is memory: a cache of 32 MB keeps a twentieth of a hundred from one step
-// to the next, and a model is larger. With a larger cache twice as many.
+// As many layers as weigh so much without their scales: a cache of 32 MB keeps little of it from one step to the next, and a
+// model is larger. With a larger cache twice as many. The same for each, for what a cache keeps depends on it.
+constexpr double kFormatBytes = 175e6;
 struct MeasuredFormat {
   const char* name;
-  int32_t layers, bits;
+  int32_t bits;
   bool mxfp4 = false;
 };
 constexpr MeasuredFormat kMeasuredFormats[] = {
-    {"q4", 6, 4}, {"q8", 4, 8}, {"bf16", 2, 16}, {"mxfp4", 6, 4, true}};
+    {"q4", 4}, {"q8", 8}, {"bf16", 16}, {"mxfp4", 4, true}};
 constexpr uint64_t kAmpleBytes = uint64_t{3} << 30;  // with less available, half the layers
 constexpr uint64_t kCommonBytes = 256u << 20;        // of backend::uncached_bytes()
 constexpr int32_t kMostTimes = 2;
-constexpr int kFormatSteps = 24, kPrefillSteps = 3;
-constexpr std::chrono::milliseconds kMostOfAFormat{1000};  // for decoding, and for a prompt
+constexpr int kWarmUpSteps = 3, kFormatRounds = 3, kTokensPerLook = 5, kPrefillSteps = 3;
+constexpr std::chrono::milliseconds kMostOfWeights{750}, kMostOfAPrompt{1000};
 constexpr int32_t kPrefillRows = cluster::kPrefillChunk;
 
 constexpr ModelShape kLongSighted{.layers = 16,
@@ -64,6 +66,7 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .feed_forward = 64,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
+constexpr int kPastRounds = 5, kPastSteps = 10;
 constexpr std::chrono::seconds kMostFilling{2};          // a slow device looks back on fewer
 
 // What memory gives in the midst of other measurements.
@@ -75,19 +78,13 @@ class MemoryWatch {
       reader_.emplace(*std::move(reader));
   }
 
-  // At many pieces: some read at half the rate of the others, as parts of a token's reading do.
-  void look() {
-    constexpr int kPieces = 16;
-    if (!reader_) return;
-    double seconds_a_byte = 0;
-    for (int i = 0; i < kPieces; ++i) seconds_a_byte += 1 / reader_->bytes_per_s();
-    looks_.push_back(kPieces / seconds_a_byte);
+  // Bytes a second, as the daemon measures them before it plans (node/memory_gauge.h). 0: not known.
+  double look() {
+    if (!reader_) return 0;
+    looks_.push_back(reader_->bytes_per_s());
+    return looks_.back();
   }
-  size_t looks() const { return looks_.size(); }
-  // The median of what was seen from look number `first` on; 0: nothing.
-  double bytes_per_s(size_t first = 0) const {
-    return median({looks_.begin() + static_cast<ptrdiff_t>(first), looks_.end()});
-  }
+  double bytes_per_s() const { return median(looks_); }  // of all that was seen; 0: nothing
 
  private:
   std::optional<backend::MemoryReader> reader_;
@@ -127,19 +124,13 @@ class Decoding {
     return {};
   }
 
-  void rewind() { plan_.runs[0].first_position = 0; }
+  void rewind(int32_t position = 0) { plan_.runs[0].first_position = position; }
 
   Result<double> step_seconds(int32_t rows, int steps) {
-    return median_seconds({.tries = steps, .most = kMostOfAFormat},
+    return median_seconds({.tries = steps, .most = kMostOfAPrompt},
                           [this, rows] { return step(rows); });
   }
-  Result<double> token_seconds() { return step_seconds(1, kSteps); }
-  // With a look at memory before each.
-  Result<double> token_seconds(int steps, MemoryWatch& watch) {
-    return median_seconds(
-        {.tries = steps, .most = kMostOfAFormat}, [this] { return step(1); },
-        [&watch] { watch.look(); });
-  }
+  Result<double> token_seconds(int steps = kSteps) { return step_seconds(1, steps); }
 
   uint64_t weight_bytes() const { return backend_->info().weight_bytes; }
   uint64_t kv_bytes_per_token() const {
@@ -170,47 +161,66 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-// A rate, and what memory gave while it was measured; 0: not known.
-struct MemoryRate {
-  double bytes_per_s = 0, read_bytes_per_s = 0;
+// What a byte takes, timed in turns with looks at memory. Of a kernel's own part, a small difference of two times that vary,
+// the median is kept: memory that is slow for a second is in a few of the differences.
+class ByteTimes {
+ public:
+  void add(double byte_s, double memory_bytes_per_s) {
+    all_s_.push_back(byte_s);
+    if (memory_bytes_per_s > 0) own_s_.push_back(byte_s - 1 / memory_bytes_per_s);
+  }
 
-  // As it would have been, had memory given so much.
-  double when(double read) const {
-    return read > 0 && read_bytes_per_s > 0 ? bytes_per_s * read / read_bytes_per_s : bytes_per_s;
+  // Had memory given `read` all the time; as it was, where that is not known. No byte is faster than memory's.
+  double bytes_per_s(double read) const {
+    if (read <= 0 || own_s_.empty()) return 1 / std::max(median(all_s_), kLeastByteS);
+    return 1 / (std::max(median(own_s_), 0.0) + 1 / read);
   }
-  // The same of what no cache holds. A rate above memory's says that memory was looked at in a bad moment.
-  double from_memory_when(double read) const {
-    if (read <= 0) return bytes_per_s;
-    return 1 / (cluster::own_byte_seconds(bytes_per_s, read_bytes_per_s) + 1 / read);
-  }
+
+ private:
+  static constexpr double kLeastByteS = 1e-15;
+
+  std::vector<double> all_s_, own_s_;
 };
 
-// As many times the layers as a cache is larger than is common, or fewer than that where memory is short.
-int32_t outgrow_cache(int32_t layers) {
+// By how much a measured model is larger than it need be: as a cache is larger than is common, or smaller where memory is short.
+double outgrowing_cache() {
   const uint64_t available = backend::available_memory_bytes();
-  if (available < kAmpleBytes) return divide_up(layers, 2);
+  if (available < kAmpleBytes) return 0.5;
   const uint64_t times =
       std::min(backend::uncached_bytes() / kCommonBytes, available / kAmpleBytes);
-  return layers * std::clamp(static_cast<int32_t>(times), 1, kMostTimes);
+  return std::clamp(static_cast<int>(times), 1, kMostTimes);
 }
 
-Result<MemoryRate> measure_kv_rate(const backend::Choice& choice, const Deadline<>& deadline,
-                                   MemoryWatch& watch) {
+int32_t layers_of(double weight_bytes, ModelShape shape) {
+  shape.layers = 1;
+  const double layer_bytes = operations_per_token(shape) / 2 * shape.bits / 8;
+  return static_cast<int32_t>(std::ceil(weight_bytes / layer_bytes));
+}
+
+Result<ByteTimes> measure_kv(const backend::Choice& choice, const Deadline<>& deadline,
+                             MemoryWatch& watch) {
   ModelShape shape = kLongSighted;
-  shape.layers = outgrow_cache(shape.layers);
+  shape.layers = static_cast<int32_t>(std::ceil(shape.layers * outgrowing_cache()));
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
-  COHORT_TRY(const double without_s, decoding->token_seconds());
+  COHORT_TRY_VOID(decoding->token_seconds());
   COHORT_TRY_VOID(deadline.check("attention to past tokens"));
   const Deadline<> filling(kMostFilling);
   int32_t past = 0;
+  decoding->rewind();
   for (; past < kPastTokens && !filling.over(); past += kPastChunk) {
     COHORT_TRY_VOID(decoding->step(kPastChunk));
   }
-  const size_t first_look = watch.looks();
-  COHORT_TRY(const double with_s, decoding->token_seconds(kSteps, watch));
   const double bytes = static_cast<double>(decoding->kv_bytes_per_token()) * past;
-  return MemoryRate{with_s > without_s ? bytes / (with_s - without_s) : 0,
-                    watch.bytes_per_s(first_look)};
+  ByteTimes times;
+  for (int i = 0; i < kPastRounds; ++i) {
+    decoding->rewind();
+    COHORT_TRY(const double without_s, decoding->token_seconds(kPastSteps));
+    decoding->rewind(past);
+    const double memory = watch.look();
+    COHORT_TRY(const double with_s, decoding->token_seconds(kPastSteps));
+    times.add((with_s - without_s) / bytes, memory);
+  }
+  return times;
 }
 
 Result<double> time_bare_message(size_t size) {
@@ -261,27 +271,45 @@ Result<int32_t> affordable_rows(Decoding& decoding, double token_s) {
   return rows;
 }
 
-struct FormatRates {
-  MemoryRate weights;
+struct FormatTimes {
+  ByteTimes weights;
   double operations_per_s = 0;
 };
 
-Result<FormatRates> measure_format(const MeasuredFormat& format, const StepCosts& costs,
+// Tokens in turns with looks at memory.
+Result<void> time_weights(Decoding& decoding, double fixed_s, MemoryWatch& watch,
+                          ByteTimes& times) {
+  using Clock = std::chrono::steady_clock;
+  const auto ends = Clock::now() + kMostOfWeights;
+  int rounds = 0;
+  do {
+    const double memory = watch.look();
+    COHORT_TRY_VOID(decoding.token_seconds(kWarmUpSteps));  // a look empties caches
+    COHORT_TRY(const double token_s, decoding.token_seconds(kTokensPerLook));
+    const double reading_s = std::max(token_s - fixed_s, token_s / 2);
+    times.add(reading_s / static_cast<double>(decoding.weight_bytes()), memory);
+  } while (++rounds < kFormatRounds && Clock::now() < ends);
+  return {};
+}
+
+Result<FormatTimes> measure_format(const MeasuredFormat& format, const StepCosts& costs,
                                    const backend::Choice& choice, MemoryWatch& watch) {
   ModelShape shape = kThick;
-  shape.layers = outgrow_cache(format.layers);
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
+  shape.layers = layers_of(kFormatBytes * outgrowing_cache(), shape);
+  const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
-  const size_t first_look = watch.looks();
-  COHORT_TRY(const double token_s, decoding->token_seconds(kFormatSteps, watch));
-  const double read = watch.bytes_per_s(first_look);
+  COHORT_TRY(const double token_s, decoding->token_seconds(kWarmUpSteps));
+  FormatTimes times;
+  // Before the prompt and after it, for what disturbs memory does so for a second or less.
+  COHORT_TRY_VOID(time_weights(*decoding, fixed_s, watch, times.weights));
   COHORT_TRY(const int32_t rows, affordable_rows(*decoding, token_s));
   COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
-  const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
-  const double reading_s = std::max(token_s - fixed_s, token_s / 2);
-  return FormatRates{{static_cast<double>(decoding->weight_bytes()) / reading_s, read},
-                     operations_per_token(shape) * rows / std::max(rows_s - fixed_s, rows_s / 2)};
+  decoding->rewind();
+  COHORT_TRY_VOID(time_weights(*decoding, fixed_s, watch, times.weights));
+  times.operations_per_s = operations_per_token(shape) * rows / std::max(rows_s - fixed_s, rows_s / 2);
+  return times;
 }
 
 }  // namespace
@@ -297,17 +325,17 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
   MemoryWatch watch(choice);
-  std::vector<FormatRates> formats;
+  std::vector<FormatTimes> formats;
   for (const MeasuredFormat& format : kMeasuredFormats) {
     COHORT_TRY_VOID(deadline.check(format.name));
     COHORT_TRY(formats.emplace_back(), measure_format(format, costs, choice, watch));
   }
-  COHORT_TRY(const MemoryRate kv, measure_kv_rate(choice, deadline, watch));
+  COHORT_TRY(const ByteTimes kv, measure_kv(choice, deadline, watch));
   costs.read_bytes_per_s = watch.bytes_per_s();
-  costs.kv_bytes_per_s = kv.when(costs.read_bytes_per_s);
+  costs.kv_bytes_per_s = kv.bytes_per_s(costs.read_bytes_per_s);
   for (size_t i = 0; i < formats.size(); ++i) {
     costs.formats.push_back({kMeasuredFormats[i].name,
-                             formats[i].weights.from_memory_when(costs.read_bytes_per_s),
+                             formats[i].weights.bytes_per_s(costs.read_bytes_per_s),
                              formats[i].operations_per_s});
   }
   return costs;

@@ -97,6 +97,26 @@ double measure_read_bytes_per_s(int threads) {
 struct MemoryReader::State {
   State(Pages touched, int threads) : buffer(std::move(touched)), pool(threads) {}
 
+  // Of the next piece.
+  double seconds_a_byte() {
+    const auto wanted = static_cast<size_t>(kGrainsPerPiece * kReadGrain * pool.workers());
+    const size_t piece = std::min(wanted, buffer.size_bytes());
+    if (next + piece > buffer.size_bytes()) next = 0;
+    const std::byte* begin = buffer.data() + std::exchange(next, next + piece);
+    return 1 / read_rate(kernels::best_kernels().probe, {begin, piece}, pool);
+  }
+
+  // The mean of all pieces.
+  double pass_seconds_a_byte() {
+    double pieces = 0, sum = 0;
+    next = 0;
+    do {
+      sum += seconds_a_byte();
+      ++pieces;
+    } while (next < buffer.size_bytes());
+    return sum / pieces;
+  }
+
   const Pages buffer;
   WorkerPool pool;
   size_t next = 0;
@@ -108,16 +128,14 @@ MemoryReader::~MemoryReader() = default;
 
 Result<MemoryReader> MemoryReader::create(int threads) {
   COHORT_TRY(Pages buffer, make_buffer(kReaderBytes));
-  return MemoryReader(std::make_unique<State>(std::move(buffer), std::max(threads, 1)));
+  auto state = std::make_unique<State>(std::move(buffer), std::max(threads, 1));
+  state->pass_seconds_a_byte();  // the first reading of fresh pages is slower than any other
+  return MemoryReader(std::move(state));
 }
 
 double MemoryReader::bytes_per_s() {
-  const Pages& buffer = state_->buffer;
-  const auto wanted = static_cast<size_t>(kGrainsPerPiece * kReadGrain * state_->pool.workers());
-  const size_t piece = std::min(wanted, buffer.size_bytes());
-  if (state_->next + piece > buffer.size_bytes()) state_->next = 0;
-  const std::byte* begin = buffer.data() + std::exchange(state_->next, state_->next + piece);
-  return read_rate(kernels::best_kernels().probe, {begin, piece}, state_->pool);
+  state_->pass_seconds_a_byte();
+  return 1 / state_->pass_seconds_a_byte();
 }
 
 Result<double> MemoryReader::bytes_per_s(const Window& window) {
@@ -128,7 +146,7 @@ Result<double> MemoryReader::bytes_per_s(const Window& window) {
   // A mean: what interrupts a reader interrupts a model, too.
   double pieces = 0, seconds_a_byte = 0;
   do {
-    seconds_a_byte += 1 / bytes_per_s();
+    seconds_a_byte += state_->seconds_a_byte();
     ++pieces;
   } while (Clock::now() < window.end);
   return pieces / seconds_a_byte;

@@ -27,19 +27,20 @@ MachineLimits measure_machine_limits(int threads, const std::string& kernels = "
 // Of them, what memory gives to so many threads.
 double measure_read_bytes_per_s(int threads);
 
-// Reads memory piece by piece, to see what it gives at this moment. One thread at a time.
+// Reads a buffer piece by piece, again and again, to see what memory gives at this moment. A very large cache keeps part of
+// the buffer, as it does of a model's weights. One thread at a time.
 class MemoryReader {
  public:
   static Result<MemoryReader> create(int threads);  // touches a buffer larger than caches
   MemoryReader(MemoryReader&&) noexcept;
   ~MemoryReader();
 
-  double bytes_per_s();  // of a piece of some megabytes
+  double bytes_per_s();  // the mean of all pieces, after a reading of all that brings into a cache what it keeps
 
   struct Window {
     std::chrono::steady_clock::time_point begin, end;
   };
-  // Waits for the window; the median of its pieces. kTimeout: it has begun already.
+  // Waits for the window; the mean of its pieces. kTimeout: it has begun already.
   Result<double> bytes_per_s(const Window& window);
 
  private:

@@ -1,6 +1,6 @@
 // Decode of weights that eight bits do not hold, bf16, f16 (rounded to bf16, as in a prefill) and fp8 E4M3, by dot products
-// of bf16 pairs. Summed in several chains, so that one panel at a time keeps the multipliers busy and memory is read as one
-// stream. Needs AVX-512 BF16 and VBMI.
+// of bf16 pairs. Summed in several chains, so that even one panel at a time keeps the multipliers busy. Needs AVX-512 BF16
+// and VBMI.
 
 inline void round_activation(const float* x, int64_t columns, int64_t stride, Bf16Group* out) {
   for (int64_t k = 0; k < columns; k += kActivationGroup, out += stride) {
@@ -45,18 +45,24 @@ inline __m512i load_pairs(const std::byte* line, int64_t ahead) {
   return bf16_pairs(load_f16(values), load_f16(values + kPanelRows));
 }
 
-template <CodeKind kKind, int kRows>
-inline void decode_plain_panel(const std::byte* panel, const PanelLayout& layout,
-                               const Bf16Group* x, Totals<kRows>& totals) {
-  const int64_t ahead = read_habits().stream_ahead;
-  ChainSums<kRows> sums;
-  sums.clear();
-  for (int64_t unit = 0; unit < layout.units; ++unit, panel += layout.unit_bytes, x += kRows) {
+template <CodeKind kKind, int kRows, int kPanels>
+inline void decode_plain_panels(const Panels& panels, const Bf16Group* x,
+                                Totals<kRows, kPanels>& totals) {
+  const PanelLayout& layout = *panels.layout;
+  ChainSums<kRows> sums[kPanels];
+  for (auto& panel : sums) panel.clear();
+  for (int64_t unit = 0; unit < layout.panel_bytes; unit += layout.unit_bytes, x += kRows) {
+    const int64_t ahead = prefetch_distance(layout, unit, kPanels, panels.ahead);
     COHORT_UNROLL for (int pair = 0; pair < kUnitColumns / 2; ++pair) {
-      sums.add(pair % 2, load_pairs<kKind>(panel + pair * kLineBytes, ahead), x, pair);
+      COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const std::byte* line = panels.at(p, unit + pair * kLineBytes);
+        sums[p].add(pair % 2, load_pairs<kKind>(line, ahead), x, pair);
+      }
     }
   }
-  COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[0][0][r] = sums.total(r);
+  COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+    COHORT_UNROLL for (int r = 0; r < kRows; ++r) totals.at[0][p][r] = sums[p].total(r);
+  }
 }
 
 // ---- fp8 ----
@@ -124,61 +130,85 @@ class E4M3Widener {
   __m512i orders_[2] = {table(kPairOrders[0].bytes), table(kPairOrders[1].bytes)};
 };
 
-template <int kRows>
-inline void decode_e4m3_panel(const std::byte* panel, const PanelLayout& layout, const Bf16Group* x,
-                              Totals<kRows>& totals) {
-  const int64_t ahead =
-      kRows <= kStreamRows ? read_habits().stream_ahead : read_habits().others_ahead;
+template <int kRows, int kPanels>
+inline void decode_e4m3_panels(const Panels& panels, const Bf16Group* x,
+                               Totals<kRows, kPanels>& totals) {
+  const PanelLayout& layout = *panels.layout;
   const E4M3Widener widener;
-  for (int64_t first = 0; first < layout.units; first += layout.units_a_block) {
-    const int64_t left = layout.units - first;
+  int64_t left = layout.units;
+  for (int64_t block = 0; block < layout.panel_bytes; block += layout.block_bytes) {
     const int64_t units = left < layout.units_a_block ? left : layout.units_a_block;
-    const std::byte* scales = panel + units * layout.unit_bytes;
-    const std::byte* next = scales + layout.scale_bytes;
-    prefetch(scales, ahead);
-    for (int64_t u = 0; u < units; ++u, scales += kPanelRows, x += kRows) {
-      ChainSums<kRows> sums;
-      sums.clear();
-      COHORT_UNROLL for (int quad = 0; quad < kQuadsAUnit; ++quad, panel += kLineBytes) {
-        const E4M3Widener::Pairs pairs = widener.widen(load_line(panel, 0, ahead).v);
-        sums.add(0, pairs.first, x, 2 * quad);
-        sums.add(1, pairs.second, x, 2 * quad + 1);
+    const int64_t end = block + units * layout.unit_bytes;
+    int64_t scales = end;
+    for (int64_t unit = block; unit < end; unit += layout.unit_bytes, scales += kPanelRows) {
+      const int64_t ahead = prefetch_distance(layout, unit, kPanels, panels.ahead);
+      ChainSums<kRows> sums[kPanels];
+      for (auto& panel : sums) panel.clear();
+      COHORT_UNROLL for (int quad = 0; quad < kQuadsAUnit; ++quad) {
+        COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+          const std::byte* line = panels.at(p, unit + quad * kLineBytes);
+          const E4M3Widener::Pairs pairs = widener.widen(load_line(line, 0, ahead).v);
+          sums[p].add(0, pairs.first, x, 2 * quad);
+          sums[p].add(1, pairs.second, x, 2 * quad + 1);
+        }
       }
-      const F32 scale = load_e8m0(scales);
-      COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
-        F32& total = totals.at[0][0][r];
-        total = fma(scale, sums.total(r), total);
+      COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const F32 scale = load_e8m0(panels.at(p, scales));
+        COHORT_UNROLL for (int r = 0; r < kRows; ++r) {
+          F32& total = totals.at[0][p][r];
+          total = fma(scale, sums[p].total(r), total);
+        }
       }
+      x += kRows;
     }
-    panel = next;
+    COHORT_UNROLL for (int p = 0; p < kPanels; ++p) {
+      prefetch(panels.at(p, end), prefetch_distance(layout, end, kPanels, panels.ahead));
+    }
+    left -= units;
   }
 }
 
 // ---- the whole product ----
 
-template <int kRows>
+template <int kRows, int kPanels>
+inline void decode_bf16_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
+                               const Bf16Rows& x, const Output& y) {
+  constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
+  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout,
+                         kStream ? read_habits().stream_ahead : read_habits().others_ahead};
+  Totals<kRows, kPanels> totals;
+  clear(totals);
+  switch (w.format.codes) {
+    case CodeKind::kE4M3: decode_e4m3_panels(panels, x.data, totals); break;
+    case CodeKind::kF16: decode_plain_panels<CodeKind::kF16>(panels, x.data, totals); break;
+    default: decode_plain_panels<CodeKind::kBF16>(panels, x.data, totals); break;
+  }
+  store_totals(totals, w, panel, x.rows, y);
+}
+
+template <int kRows, int kPanels>
 void decode_bf16_rows(const PackedMatrix& w, Range panels, const Bf16Rows& x, const Output& y) {
   const PanelLayout layout = panel_layout(w.format, w.columns);
-  for (int64_t panel = panels.first; panel < panels.first + panels.count; ++panel) {
-    const std::byte* at = w.panels + panel * layout.panel_bytes;
-    Totals<kRows> totals;
-    clear(totals);
-    switch (w.format.codes) {
-      case CodeKind::kE4M3: decode_e4m3_panel<kRows>(at, layout, x.data, totals); break;
-      case CodeKind::kF16:
-        decode_plain_panel<CodeKind::kF16, kRows>(at, layout, x.data, totals);
-        break;
-      default: decode_plain_panel<CodeKind::kBF16, kRows>(at, layout, x.data, totals); break;
-    }
-    store_totals(totals, w, panel, x.rows, y);
+  int64_t panel = panels.first;
+  const int64_t end = panels.first + panels.count;
+  for (; panel + kPanels <= end; panel += kPanels)
+    decode_bf16_panels<kRows, kPanels>(w, layout, panel, x, y);
+  if constexpr (kPanels > 1) {
+    if (panel < end) decode_bf16_panels<kRows, 1>(w, layout, panel, x, y);
   }
 }
 
+template <int kRows>
+void decode_bf16_few_rows(const PackedMatrix& w, Range panels, const Bf16Rows& x, const Output& y) {
+  if (read_habits().in_pairs) return decode_bf16_rows<kRows, 2>(w, panels, x, y);
+  decode_bf16_rows<kRows, 1>(w, panels, x, y);
+}
+
 inline void decode_bf16(const PackedMatrix& w, Range panels, const Bf16Rows& x, const Output& y) {
-  if (x.rows == 1) return decode_bf16_rows<1>(w, panels, x, y);
-  if (x.rows == 2) return decode_bf16_rows<2>(w, panels, x, y);
-  if (x.rows <= 4) return decode_bf16_rows<4>(w, panels, x, y);
-  decode_bf16_rows<kMaxDecodeRows>(w, panels, x, y);
+  if (x.rows == 1) return decode_bf16_few_rows<1>(w, panels, x, y);
+  if (x.rows == 2) return decode_bf16_few_rows<2>(w, panels, x, y);
+  if (x.rows <= 4) return decode_bf16_rows<4, 1>(w, panels, x, y);
+  decode_bf16_rows<kMaxDecodeRows, 1>(w, panels, x, y);
 }
 
 constexpr bool has_decode_bf16(const PackedFormat& format) {
