@@ -24,6 +24,7 @@ constexpr uint64_t kReaderBytes = 256u << 20;  // more takes too long to touch
 constexpr int64_t kReadGrain = 1 << 20;
 constexpr int64_t kGrainsPerPiece = 2;  // of each thread
 constexpr int64_t kMultiplyRounds = 500'000;
+constexpr int kWarmUpPasses = 4;
 constexpr int kLeastPasses = 2, kMostPasses = 8;
 constexpr double kPassesSeconds = 0.25;  // of each figure, beyond the least passes
 
@@ -134,7 +135,7 @@ Result<MemoryReader> MemoryReader::create(int threads) {
 }
 
 double MemoryReader::bytes_per_s() {
-  state_->pass_seconds_a_byte();
+  for (int i = 0; i < kWarmUpPasses; ++i) state_->pass_seconds_a_byte();
   return 1 / state_->pass_seconds_a_byte();
 }
 
