@@ -66,7 +66,7 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .feed_forward = 64,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
-constexpr int kPastRounds = 5, kPastSteps = 10;
+constexpr int kPastRounds = 9;
 constexpr std::chrono::seconds kMostFilling{2};          // a slow device looks back on fewer
 
 // What memory gives in the midst of other measurements.
@@ -211,14 +211,17 @@ Result<ByteTimes> measure_kv(const backend::Choice& choice, const Deadline<>& de
     COHORT_TRY_VOID(decoding->step(kPastChunk));
   }
   const double bytes = static_cast<double>(decoding->kv_bytes_per_token()) * past;
+  // Between two tokens a model reads its weights, so a look at memory goes before each.
+  const auto token_after = [&](int32_t position) -> Result<double> {
+    watch.look();
+    decoding->rewind(position);
+    return decoding->step_seconds(1, 1);
+  };
   ByteTimes times;
   for (int i = 0; i < kPastRounds; ++i) {
-    decoding->rewind();
-    COHORT_TRY(const double without_s, decoding->token_seconds(kPastSteps));
-    decoding->rewind(past);
-    const double memory = watch.look();
-    COHORT_TRY(const double with_s, decoding->token_seconds(kPastSteps));
-    times.add((with_s - without_s) / bytes, memory);
+    COHORT_TRY(const double without_s, token_after(0));
+    COHORT_TRY(const double with_s, token_after(past));
+    times.add((with_s - without_s) / bytes, watch.bytes_per_s());
   }
   return times;
 }
