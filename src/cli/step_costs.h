@@ -28,7 +28,8 @@ struct StepCosts {
 // A few seconds. A slow device is measured in fewer and smaller steps; kUnavailable when 40 s were not enough even so.
 Result<StepCosts> measure_step_costs(const backend::Choice& choice);
 
-// A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket.
+// A message over an encrypted TCP link, sent and received by this thread, beyond the bare bytes over the same socket, one
+// after the other as pings are. Its caches have forgotten how, as a step's weights make them forget between two sums.
 struct MessageCosts {
   double message_s = 0;
   double byte_s = 0;  // of each byte more; sealing, copying, opening
