@@ -29,10 +29,10 @@ constexpr int kSteps = 40;
 constexpr std::chrono::seconds kMostTime{40};  // of all figures; the daemon gives up after 60
 constexpr int kMessages = 400, kColdMessages = 150;
 constexpr size_t kColdBytes = 8 << 20;  // more than a core's own caches hold
-constexpr size_t kSmallBytes = 64;  // as of the pings that measure a path
+constexpr size_t kSmallBytes = 64;      // as of the pings that measure a path
 constexpr size_t kLargeBytes = 16 << 10;
 
-// A layer of these weighs next to nothing, one of the others 34 MB at four bits.
+// A layer of these weighs next to nothing, one of the others 34 MB and 9 MB at four bits.
 constexpr ModelShape kThin{
     .width = 64, .heads = 1, .kv_heads = 1, .head_dim = 64, .feed_forward = 64, .vocabulary = 64};
 constexpr int kFewLayers = 2, kManyLayers = 18;
@@ -42,6 +42,12 @@ constexpr ModelShape kThick{.width = 2048,
                             .head_dim = 64,
                             .feed_forward = 8192,
                             .vocabulary = 64};
+constexpr ModelShape kSlim{.width = 1024,
+                           .heads = 16,
+                           .kv_heads = 4,
+                           .head_dim = 64,
+                           .feed_forward = 4096,
+                           .vocabulary = 64};
 
 // As many layers as weigh so much without their scales: a cache of 32 MB keeps little of it from one step to the next, and a
 // model is larger. With a larger cache twice as many. The same for each, for what a cache keeps depends on it.
@@ -69,7 +75,7 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
 constexpr int kPastRounds = 9;
-constexpr std::chrono::seconds kMostFilling{2};          // a slow device looks back on fewer
+constexpr std::chrono::seconds kMostFilling{2};  // a slow device looks back on fewer
 
 // What memory gives in the midst of other measurements.
 class MemoryWatch {
@@ -163,25 +169,30 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-// What a byte takes, timed in turns with looks at memory. Of a kernel's own part, a small difference of two times that vary,
-// the median is kept: memory that is slow for a second is in a few of the differences.
-class ByteTimes {
+// Times of reading the same bytes, in turns with looks at memory. What a kernel takes beside memory's time is a small difference
+// of two times that vary, so the median of the differences is kept: memory that is slow for a second is in a few of them.
+class ReadTimes {
  public:
-  void add(double byte_s, double memory_bytes_per_s) {
-    all_s_.push_back(byte_s);
-    if (memory_bytes_per_s > 0) own_s_.push_back(byte_s - 1 / memory_bytes_per_s);
+  explicit ReadTimes(double bytes) : bytes_(bytes) {}
+
+  void add(double seconds, double memory_bytes_per_s) {
+    whole_s_.push_back(seconds);
+    if (memory_bytes_per_s > 0) beside_s_.push_back(seconds - bytes_ / memory_bytes_per_s);
   }
 
-  // Had memory given `read` all the time; as it was, where that is not known. No byte is faster than memory's.
-  double bytes_per_s(double read) const {
-    if (read <= 0 || own_s_.empty()) return 1 / std::max(median(all_s_), kLeastByteS);
-    return 1 / (std::max(median(own_s_), 0.0) + 1 / read);
+  double bytes() const { return bytes_; }
+  // All of it where memory's time is not known.
+  double beside_memory_s() const { return median(beside_s_.empty() ? whole_s_ : beside_s_); }
+  // Had memory given `read` all the time, or as it was where that is not known; less `fixed_s`. None beats memory.
+  double bytes_per_s(double read, double fixed_s) const {
+    const double whole_s = median(whole_s_);
+    if (read <= 0 || beside_s_.empty()) return bytes_ / std::max(whole_s - fixed_s, whole_s / 2);
+    return bytes_ / (std::max(beside_memory_s() - fixed_s, 0.0) + bytes_ / read);
   }
 
  private:
-  static constexpr double kLeastByteS = 1e-15;
-
-  std::vector<double> all_s_, own_s_;
+  double bytes_;
+  std::vector<double> whole_s_, beside_s_;
 };
 
 // By how much a measured model is larger than it need be: as a cache is larger than is common, or smaller where memory is short.
@@ -199,7 +210,7 @@ int32_t layers_of(double weight_bytes, ModelShape shape) {
   return static_cast<int32_t>(std::ceil(weight_bytes / layer_bytes));
 }
 
-Result<ByteTimes> measure_kv(const backend::Choice& choice, const Deadline<>& deadline,
+Result<ReadTimes> measure_kv(const backend::Choice& choice, const Deadline<>& deadline,
                              MemoryWatch& watch) {
   ModelShape shape = kLongSighted;
   shape.layers = static_cast<int32_t>(std::ceil(shape.layers * outgrowing_cache()));
@@ -219,11 +230,11 @@ Result<ByteTimes> measure_kv(const backend::Choice& choice, const Deadline<>& de
     decoding->rewind(position);
     return decoding->step_seconds(1, 1);
   };
-  ByteTimes times;
+  ReadTimes times(bytes);
   for (int i = 0; i < kPastRounds; ++i) {
     COHORT_TRY(const double without_s, token_after(0));
     COHORT_TRY(const double with_s, token_after(past));
-    times.add((with_s - without_s) / bytes, watch.bytes_per_s());
+    times.add(with_s - without_s, watch.bytes_per_s());
   }
   return times;
 }
@@ -269,8 +280,7 @@ Result<double> time_link_message(size_t size) {
     to.release();
     return {};
   };
-  const auto seconds =
-      median_seconds({.tries = kColdMessages}, move_one, [&forget] { forget(); });
+  const auto seconds = median_seconds({.tries = kColdMessages}, move_one, [&forget] { forget(); });
   COHORT_CHECK(forget.sum() > 0);  // the reading cannot be left out
   return seconds;
 }
@@ -292,14 +302,8 @@ Result<int32_t> affordable_rows(Decoding& decoding, double token_s) {
   return rows;
 }
 
-struct FormatTimes {
-  ByteTimes weights;
-  double operations_per_s = 0;
-};
-
 // Tokens in turns with looks at memory.
-Result<void> time_weights(Decoding& decoding, double fixed_s, MemoryWatch& watch,
-                          ByteTimes& times) {
+Result<void> time_weights(Decoding& decoding, MemoryWatch& watch, ReadTimes& times) {
   using Clock = std::chrono::steady_clock;
   const auto ends = Clock::now() + kMostOfWeights;
   int rounds = 0;
@@ -307,30 +311,51 @@ Result<void> time_weights(Decoding& decoding, double fixed_s, MemoryWatch& watch
     const double memory = watch.look();
     COHORT_TRY_VOID(decoding.token_seconds(kWarmUpSteps));  // a look empties caches
     COHORT_TRY(const double token_s, decoding.token_seconds(kTokensPerLook));
-    const double reading_s = std::max(token_s - fixed_s, token_s / 2);
-    times.add(reading_s / static_cast<double>(decoding.weight_bytes()), memory);
+    times.add(token_s, memory);
   } while (++rounds < kFormatRounds && Clock::now() < ends);
   return {};
 }
 
-Result<FormatTimes> measure_format(const MeasuredFormat& format, const StepCosts& costs,
-                                   const backend::Choice& choice, MemoryWatch& watch) {
+// A model of such layers at work.
+struct Workload {
+  int32_t layers = 0;
+  ReadTimes weights{0};
+  double operations = 0, rows_s = 0;  // of many rows, if they were asked for
+};
+
+Result<Workload> measure_work(ModelShape shape, bool of_prompts, const backend::Choice& choice,
+                              MemoryWatch& watch) {
+  shape.layers = layers_of(kFormatBytes * outgrowing_cache(), shape);
+  COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
+  COHORT_TRY(const double token_s, decoding->token_seconds(kWarmUpSteps));
+  Workload work{.layers = shape.layers,
+                .weights = ReadTimes(static_cast<double>(decoding->weight_bytes()))};
+  // Before the prompt and after it, for what disturbs memory does so for a second or less.
+  COHORT_TRY_VOID(time_weights(*decoding, watch, work.weights));
+  if (of_prompts) {
+    COHORT_TRY(const int32_t rows, affordable_rows(*decoding, token_s));
+    COHORT_TRY(work.rows_s, decoding->step_seconds(rows, kPrefillSteps));
+    work.operations = operations_per_token(shape) * rows;
+    decoding->rewind();
+  }
+  COHORT_TRY_VOID(time_weights(*decoding, watch, work.weights));
+  return work;
+}
+
+Result<Workload> measure_format(const MeasuredFormat& format, const backend::Choice& choice,
+                                MemoryWatch& watch) {
   ModelShape shape = kThick;
   shape.bits = format.bits;
   shape.mxfp4 = format.mxfp4;
-  shape.layers = layers_of(kFormatBytes * outgrowing_cache(), shape);
-  const double fixed_s = costs.step_s + shape.layers * costs.layer_s;
-  COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
-  COHORT_TRY(const double token_s, decoding->token_seconds(kWarmUpSteps));
-  FormatTimes times;
-  // Before the prompt and after it, for what disturbs memory does so for a second or less.
-  COHORT_TRY_VOID(time_weights(*decoding, fixed_s, watch, times.weights));
-  COHORT_TRY(const int32_t rows, affordable_rows(*decoding, token_s));
-  COHORT_TRY(const double rows_s, decoding->step_seconds(rows, kPrefillSteps));
-  decoding->rewind();
-  COHORT_TRY_VOID(time_weights(*decoding, fixed_s, watch, times.weights));
-  times.operations_per_s = operations_per_token(shape) * rows / std::max(rows_s - fixed_s, rows_s / 2);
-  return times;
+  return measure_work(shape, true, choice, watch);
+}
+
+// What a layer takes beside its bytes, when its weights have emptied the caches: as much more as many slim layers take
+// than few thick ones of as many bytes.
+double layer_seconds(const Workload& slim, const Workload& thick) {
+  const double ratio = slim.weights.bytes() / thick.weights.bytes();
+  return (slim.weights.beside_memory_s() - ratio * thick.weights.beside_memory_s()) /
+         (slim.layers - ratio * thick.layers);
 }
 
 }  // namespace
@@ -342,22 +367,27 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   many.layers = kManyLayers;
   COHORT_TRY(const double short_s, time_token(few, choice));
   COHORT_TRY(const double long_s, time_token(many, choice));
-  StepCosts costs;
-  costs.layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
-  costs.step_s = std::max(0.0, short_s - kFewLayers * costs.layer_s);
   MemoryWatch watch(choice);
-  std::vector<FormatTimes> formats;
+  std::vector<Workload> formats;
   for (const MeasuredFormat& format : kMeasuredFormats) {
     COHORT_TRY_VOID(deadline.check(format.name));
-    COHORT_TRY(formats.emplace_back(), measure_format(format, costs, choice, watch));
+    COHORT_TRY(formats.emplace_back(), measure_format(format, choice, watch));
   }
-  COHORT_TRY(const ByteTimes kv, measure_kv(choice, deadline, watch));
+  COHORT_TRY_VOID(deadline.check("slim layers"));
+  COHORT_TRY(const Workload slim, measure_work(kSlim, false, choice, watch));
+  COHORT_TRY(const ReadTimes kv, measure_kv(choice, deadline, watch));
+  StepCosts costs;
+  const double bare_layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
+  costs.step_s = std::max(0.0, short_s - kFewLayers * bare_layer_s);
+  costs.layer_s = std::max(bare_layer_s, layer_seconds(slim, formats.front()));
   costs.read_bytes_per_s = watch.bytes_per_s();
-  costs.kv_bytes_per_s = kv.bytes_per_s(costs.read_bytes_per_s);
+  costs.kv_bytes_per_s = kv.bytes_per_s(costs.read_bytes_per_s, 0);
   for (size_t i = 0; i < formats.size(); ++i) {
+    const Workload& work = formats[i];
+    const double fixed_s = costs.step_s + work.layers * costs.layer_s;
     costs.formats.push_back({kMeasuredFormats[i].name,
-                             formats[i].weights.bytes_per_s(costs.read_bytes_per_s),
-                             formats[i].operations_per_s});
+                             work.weights.bytes_per_s(costs.read_bytes_per_s, fixed_s),
+                             work.operations / std::max(work.rows_s - fixed_s, work.rows_s / 2)});
   }
   return costs;
 }
