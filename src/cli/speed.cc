@@ -85,7 +85,7 @@ Result<Record> read_record(const fs::path& path) {
 
 Result<Record> measure(const Wanted& wanted) {
   constexpr size_t kMaxOutputBytes = 64u << 10;
-  constexpr std::chrono::seconds kPatience{60};
+  constexpr std::chrono::seconds kPatience{90};
   COHORT_TRY(const std::string text,
              net::output_of({net::self_executable(), "calibrate", "--threads",
                              std::to_string(wanted.threads), "--backend", wanted.backend},

@@ -26,7 +26,7 @@ namespace cohort::cli {
 namespace {
 
 constexpr int kSteps = 40;
-constexpr std::chrono::seconds kMostTime{40};  // of all figures; the daemon gives up after 60
+constexpr std::chrono::seconds kMostTime{40};  // of all figures; the daemon gives up after 90
 constexpr int kMessages = 400, kColdMessages = 150;
 constexpr size_t kColdBytes = 8 << 20;  // more than a core's own caches hold
 constexpr size_t kSmallBytes = 64;      // as of the pings that measure a path
@@ -62,8 +62,8 @@ constexpr MeasuredFormat kMeasuredFormats[] = {
 constexpr uint64_t kAmpleBytes = uint64_t{3} << 30;  // with less available, half the layers
 constexpr uint64_t kCommonBytes = 256u << 20;        // of backend::uncached_bytes()
 constexpr int32_t kMostTimes = 2;
-constexpr int kWarmUpSteps = 3, kFormatRounds = 3, kTokensPerLook = 5, kPrefillSteps = 3;
-constexpr std::chrono::milliseconds kMostOfWeights{750}, kMostOfAPrompt{1000};
+constexpr int kWarmUpSteps = 2, kFormatRounds = 3, kTokensPerLook = 4, kPrefillSteps = 3;
+constexpr std::chrono::milliseconds kMostOfWeights{600}, kMostOfAPrompt{500};
 constexpr int32_t kPrefillRows = cluster::kPrefillChunk;
 
 constexpr ModelShape kLongSighted{.layers = 16,
@@ -74,7 +74,7 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .feed_forward = 64,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
-constexpr int kPastRounds = 9;
+constexpr int kPastRounds = 7;
 constexpr std::chrono::seconds kMostFilling{2};  // a slow device looks back on fewer
 
 // What memory gives in the midst of other measurements.

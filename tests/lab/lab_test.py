@@ -392,7 +392,7 @@ class Measuring(LabTest):
 
     def test_memory_is_measured_again_for_a_plan(self):
         _, devices = self.cluster(2)
-        eventually(lambda: all(device["read_gb_per_s"] for device in devices[0].devices()), "devices have measured themselves")
+        eventually(lambda: all(device["read_gb_per_s"] for device in devices[0].devices()), "devices have measured themselves", deadline_s=120)
         devices[0].place("demo", sharding="tensor", devices=2)
         devices[0].complete("demo", TOKENS).rest()
         for _ in range(3):

@@ -129,7 +129,7 @@ def calibrate_freely(Device, eventually):
     with network.Network(1) as lab, tempfile.TemporaryDirectory(prefix="cohort-lab-") as folder:
         device = Device(lab.hosts[0], "free", folder)
         try:
-            eventually(lambda: any(d["read_gb_per_s"] for d in device.devices()), "the machine is measured")
+            eventually(lambda: any(d["read_gb_per_s"] for d in device.devices()), "the machine is measured", deadline_s=120)
         finally:
             device.stop()
 

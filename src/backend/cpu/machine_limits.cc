@@ -24,7 +24,7 @@ constexpr uint64_t kReaderBytes = 256u << 20;  // more takes too long to touch
 constexpr int64_t kReadGrain = 1 << 20;
 constexpr int64_t kGrainsPerPiece = 2;  // of each thread
 constexpr int64_t kMultiplyRounds = 500'000;
-constexpr int kWarmUpPasses = 4;
+constexpr int kWarmUpPasses = 3;
 constexpr int kLeastPasses = 2, kMostPasses = 8;
 constexpr double kPassesSeconds = 0.25;  // of each figure, beyond the least passes
 

@@ -35,8 +35,7 @@ class MemoryReader {
   MemoryReader(MemoryReader&&) noexcept;
   ~MemoryReader();
 
-  double
-  bytes_per_s();  // the mean of all pieces, after a reading of all that brings into a cache what it keeps
+  double bytes_per_s();  // the mean of all pieces, once a cache has what it keeps of them
 
   struct Window {
     std::chrono::steady_clock::time_point begin, end;
