@@ -169,8 +169,9 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-// Times of reading the same bytes, in turns with looks at memory. What a kernel takes beside memory's time is a small difference
-// of two times that vary, so the median of the differences is kept: memory that is slow for a second is in a few of them.
+// Times of reading the same bytes, in turns with looks at memory. What a kernel takes beside memory's time is a small
+// difference of two times that vary, so the median of the differences is kept: memory that is slow for a second is in a few
+// of them.
 class ReadTimes {
  public:
   explicit ReadTimes(double bytes) : bytes_(bytes) {}
@@ -195,7 +196,8 @@ class ReadTimes {
   std::vector<double> whole_s_, beside_s_;
 };
 
-// By how much a measured model is larger than it need be: as a cache is larger than is common, or smaller where memory is short.
+// By how much a measured model is larger than it need be: as a cache is larger than is common, or smaller where memory is
+// short.
 double outgrowing_cache() {
   const uint64_t available = backend::available_memory_bytes();
   if (available < kAmpleBytes) return 0.5;
