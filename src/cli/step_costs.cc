@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "cli/median.h"
 #include "cli/patience.h"
+#include "cli/read_times.h"
 #include "cli/synthetic_model.h"
 #include "cluster/cost.h"
 #include "formats/checkpoint.h"
@@ -169,33 +170,6 @@ Result<double> time_token(const ModelShape& shape, const backend::Choice& choice
   return decoding->token_seconds();
 }
 
-// Times of reading the same bytes, in turns with looks at memory. What a kernel takes beside memory's time is a small
-// difference of two times that vary, so the median of the differences is kept: memory that is slow for a second is in a few
-// of them.
-class ReadTimes {
- public:
-  explicit ReadTimes(double bytes) : bytes_(bytes) {}
-
-  void add(double seconds, double memory_bytes_per_s) {
-    whole_s_.push_back(seconds);
-    if (memory_bytes_per_s > 0) beside_s_.push_back(seconds - bytes_ / memory_bytes_per_s);
-  }
-
-  double bytes() const { return bytes_; }
-  // All of it where memory's time is not known.
-  double beside_memory_s() const { return median(beside_s_.empty() ? whole_s_ : beside_s_); }
-  // Had memory given `read` all the time, or as it was where that is not known; less `fixed_s`. None beats memory.
-  double bytes_per_s(double read, double fixed_s) const {
-    const double whole_s = median(whole_s_);
-    if (read <= 0 || beside_s_.empty()) return bytes_ / std::max(whole_s - fixed_s, whole_s / 2);
-    return bytes_ / (std::max(beside_memory_s() - fixed_s, 0.0) + bytes_ / read);
-  }
-
- private:
-  double bytes_;
-  std::vector<double> whole_s_, beside_s_;
-};
-
 // By how much a measured model is larger than it need be: as a cache is larger than is common, or smaller where memory is
 // short.
 double outgrowing_cache() {
@@ -318,10 +292,10 @@ Result<void> time_weights(Decoding& decoding, MemoryWatch& watch, ReadTimes& tim
   return {};
 }
 
-// A model of such layers at work.
+// A model at work.
 struct Workload {
   int32_t layers = 0;
-  ReadTimes weights{0};
+  ReadTimes weights;
   double operations = 0, rows_s = 0;  // of many rows, if they were asked for
 };
 
@@ -352,14 +326,6 @@ Result<Workload> measure_format(const MeasuredFormat& format, const backend::Cho
   return measure_work(shape, true, choice, watch);
 }
 
-// What a layer takes beside its bytes, when its weights have emptied the caches: as much more as many slim layers take
-// than few thick ones of as many bytes.
-double layer_seconds(const Workload& slim, const Workload& thick) {
-  const double ratio = slim.weights.bytes() / thick.weights.bytes();
-  return (slim.weights.beside_memory_s() - ratio * thick.weights.beside_memory_s()) /
-         (slim.layers - ratio * thick.layers);
-}
-
 }  // namespace
 
 Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
@@ -381,7 +347,8 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   StepCosts costs;
   const double bare_layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * bare_layer_s);
-  costs.layer_s = std::max(bare_layer_s, layer_seconds(slim, formats.front()));
+  costs.layer_s = std::max(bare_layer_s, layer_seconds(slim.weights, slim.layers,
+                                                       formats[0].weights, formats[0].layers));
   costs.read_bytes_per_s = watch.bytes_per_s();
   costs.kv_bytes_per_s = kv.bytes_per_s(costs.read_bytes_per_s, 0);
   for (size_t i = 0; i < formats.size(); ++i) {
