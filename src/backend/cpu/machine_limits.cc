@@ -100,26 +100,24 @@ struct MemoryReader::State {
 
   // Of the next piece.
   double seconds_a_byte() {
-    const auto wanted = static_cast<size_t>(kGrainsPerPiece * kReadGrain * pool.workers());
-    const size_t piece = std::min(wanted, buffer.size_bytes());
-    if (next + piece > buffer.size_bytes()) next = 0;
-    const std::byte* begin = buffer.data() + std::exchange(next, next + piece);
-    return 1 / read_rate(kernels::best_kernels().probe, {begin, piece}, pool);
+    const std::byte* begin = buffer.data() + next * piece_bytes;
+    next = (next + 1) % pieces;
+    return 1 / read_rate(kernels::best_kernels().probe, {begin, piece_bytes}, pool);
   }
 
-  // The mean of all pieces.
+  // The mean of as many pieces as there are.
   double pass_seconds_a_byte() {
-    double pieces = 0, sum = 0;
-    next = 0;
-    do {
-      sum += seconds_a_byte();
-      ++pieces;
-    } while (next < buffer.size_bytes());
-    return sum / pieces;
+    double sum = 0;
+    for (size_t i = 0; i < pieces; ++i) sum += seconds_a_byte();
+    return sum / static_cast<double>(pieces);
   }
 
   const Pages buffer;
   WorkerPool pool;
+  // What is left over behind the last whole piece is not read.
+  const size_t piece_bytes = std::min(
+      static_cast<size_t>(kGrainsPerPiece * kReadGrain * pool.workers()), buffer.size_bytes());
+  const size_t pieces = buffer.size_bytes() / piece_bytes;
   size_t next = 0;
 };
 
