@@ -243,12 +243,18 @@ inline void decode_fp4(const Panels& panels, const QuantizedGroup* x,
   }
 }
 
+// kPanels from `panel` on, to be multiplied with kRows.
+template <int kRows, int kPanels>
+inline Panels panels_at(const PackedMatrix& w, const PanelLayout& layout, int64_t panel) {
+  constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
+  return {w.panels + panel * layout.panel_bytes, &layout,
+          kStream ? read_habits().stream_ahead : read_habits().others_ahead};
+}
+
 template <CodeKind kKind, int kRows, int kPanels>
 inline void decode_i8_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
                              const QuantizedRows& x, const Output& y) {
-  constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
-  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout,
-                         kStream ? read_habits().stream_ahead : read_habits().others_ahead};
+  const Panels panels = panels_at<kRows, kPanels>(w, layout, panel);
   Totals<kRows, kPanels> totals;
   clear(totals);
   if constexpr (kKind != CodeKind::kE2M1) {

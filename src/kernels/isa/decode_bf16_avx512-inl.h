@@ -173,9 +173,7 @@ inline void decode_e4m3_panels(const Panels& panels, const Bf16Group* x,
 template <int kRows, int kPanels>
 inline void decode_bf16_panels(const PackedMatrix& w, const PanelLayout& layout, int64_t panel,
                                const Bf16Rows& x, const Output& y) {
-  constexpr bool kStream = kPanels == 1 && kRows <= kStreamRows;
-  const Panels panels = {w.panels + panel * layout.panel_bytes, &layout,
-                         kStream ? read_habits().stream_ahead : read_habits().others_ahead};
+  const Panels panels = panels_at<kRows, kPanels>(w, layout, panel);
   Totals<kRows, kPanels> totals;
   clear(totals);
   switch (w.format.codes) {
