@@ -19,13 +19,13 @@ struct HeadPiece {
   Range rows;
 };
 
-// In the order of the vocabulary: all of rank 0's share, then a piece of each other rank's, then the next. So rank 0 is at
-// work while the first pieces travel, and each rank is while its earlier ones do.
+// In the order of the vocabulary: a piece of each rank's share, then the next of each.
 std::vector<HeadPiece> pieces_of(std::span<const Range> shares, int64_t step) {
-  std::vector<HeadPiece> pieces{{.rank = 0, .rows = {.first = 0, .count = shares[0].count}}};
-  int64_t first = shares[0].count;
+  if (shares.size() == 1) return {{.rank = 0, .rows = shares[0]}};
+  std::vector<HeadPiece> pieces;
+  int64_t first = 0;
   for (int64_t piece = 0; piece < kHeadPieces; ++piece) {
-    for (size_t rank = 1; rank < shares.size(); ++rank) {
+    for (size_t rank = 0; rank < shares.size(); ++rank) {
       const int64_t steps = shares[rank].count / step;
       const int64_t count =
           ((piece + 1) * steps / kHeadPieces - piece * steps / kHeadPieces) * step;
@@ -113,14 +113,26 @@ Tensor Decoder::finish(Backend& backend, Tensor h, std::span<const int32_t> logi
   return rank_ == 0 ? logits(backend, x) : send_logits(backend, x);
 }
 
-// Rank 0's: all columns.
+// Rank 0's: all columns. What others send is taken one own piece later, so that it travels meanwhile, and yet soon: a link
+// may hold few of them.
 Tensor Decoder::logits(Backend& backend, Tensor x) const {
-  if (pieces_.size() == 1) return backend.linear(head_[0], x);
-  std::vector<Tensor> parts{backend.linear(head_[0], x)};
-  for (const HeadPiece& piece : std::span(pieces_).subspan(1)) {
-    parts.push_back(backend.receive(piece.rank, x.rows, static_cast<int32_t>(piece.rows.count)));
+  std::vector<Tensor> parts(pieces_.size());
+  size_t received = 0;
+  const auto receive_until = [&](size_t end) {
+    for (; received < end; ++received) {
+      const HeadPiece& piece = pieces_[received];
+      if (piece.rank != 0)
+        parts[received] = backend.receive(piece.rank, x.rows, static_cast<int32_t>(piece.rows.count));
+    }
+  };
+  size_t own = 0;
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (pieces_[i].rank != 0) continue;
+    parts[i] = backend.linear(head_[own++], x);
+    receive_until(i);
   }
-  return backend.concat(parts);
+  receive_until(pieces_.size());
+  return parts.size() == 1 ? parts[0] : backend.concat(parts);
 }
 
 Tensor Decoder::send_logits(Backend& backend, Tensor x) const {
