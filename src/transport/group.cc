@@ -56,6 +56,7 @@ class MeshGroup final : public Group {
   void abort(std::string_view reason) override {
     mesh_.abort({Code::kUnavailable, std::string(reason)});
   }
+  void set_idle_work(const std::function<void()>* work) override { mesh_.set_idle_work(work); }
   std::unique_ptr<Group> subset(std::span<const int> ranks) override;
 
  private:

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -72,6 +73,10 @@ class Group {
 
   // Ends the group on all ranks; theirs fail with kUnavailable and `reason`.
   virtual void abort(std::string_view reason) = 0;
+
+  // (*work)() is called again and again while an operation waits, on its thread, between two looks at the links: so it
+  // takes less than a message does. For all groups over the same links, until it is replaced; null: nothing.
+  virtual void set_idle_work(const std::function<void()>* work) = 0;
 
   // Some of the ranks as a group of their own, over the same links: its rank i is ranks[i], and this rank is one of
   // them. An error in either ends both. Must not outlive this group.

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <thread>
 #include <tuple>
 
 #include "transport/testing/ranks.h"
@@ -64,6 +66,27 @@ TEST_P(GroupOf, SumsThatTravelMeanwhileAreTheSame) {
       }
     });
   }
+}
+
+TEST_P(GroupOf, IdleWorkIsDoneWhileARankWaits) {
+  if (size() == 1) return;
+  std::atomic<bool> worked = false;
+  on_all_ranks(options(), [&](Group& group) {
+    std::vector<float> values(100, 1.0f);
+    const Deadline deadline = soon();
+    if (group.rank() == 0) {
+      const std::function<void()> work = [&] { worked = true; };
+      group.set_idle_work(&work);
+      ASSERT_TRUE(group.all_sum(values, deadline));
+      group.set_idle_work(nullptr);
+      worked = false;
+    } else {  // keeps rank 0 waiting until it has worked
+      while (!worked && !deadline.passed()) std::this_thread::yield();
+      ASSERT_TRUE(group.all_sum(values, deadline));
+    }
+    ASSERT_TRUE(group.barrier(deadline));
+    EXPECT_FALSE(worked) << "none was wanted any more";
+  });
 }
 
 TEST(BegunSum, OfAPeerThatGaveUpFails) {

@@ -80,6 +80,7 @@ void Mesh::abort(Error reason) {
 }
 
 Result<void> Mesh::wait(Deadline deadline) {
+  if (idle_work_ != nullptr) (*idle_work_)();
   switch (patience_.next()) {
     case Patience::Advice::kSpin: return {};
     case Patience::Advice::kLook: return look(deadline);

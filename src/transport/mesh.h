@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -86,6 +87,8 @@ class Mesh {
   // kDataLoss: `rank` sent another size than was due.
   tl::unexpected<Error> wrong_size(int rank, const InMessage& message, size_t expected) const;
 
+  void set_idle_work(const std::function<void()>* work) { idle_work_ = work; }  // Group's
+
   Result<void> check();  // are all peers alive? An error aborts the mesh
   void abort(Error reason);
 
@@ -107,6 +110,7 @@ class Mesh {
   std::vector<std::unique_ptr<Link>> links_;
   MeshOptions options_;
   Patience patience_;
+  const std::function<void()>* idle_work_ = nullptr;
   std::optional<Error> failure_;
   std::vector<Interest> refused_;  // by rank, in the current round of the step
   std::vector<pollfd> sleepers_;

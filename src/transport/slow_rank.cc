@@ -66,6 +66,7 @@ class SlowRank final : public Group {
   }
   Result<void> check() override { return group_->check(); }
   void abort(std::string_view reason) override { group_->abort(reason); }
+  void set_idle_work(const std::function<void()>* work) override { group_->set_idle_work(work); }
   std::unique_ptr<Group> subset(std::span<const int> ranks) override {
     return std::make_unique<SlowRank>(group_->subset(ranks), pace_);
   }

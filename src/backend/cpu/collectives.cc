@@ -24,11 +24,13 @@ Rows packed_rows(float* data, int32_t rows, int32_t columns) {
 void Collectives::all_sum(Rows values) {
   if (error_) return;
   const transport::Deadline deadline = transport::Deadline::after(kLimit);
-  if (is_packed(values)) return keep(group_->all_sum({values.data, size_of(values)}, deadline));
+  if (is_packed(values)) {
+    return wait_in([&] { return group_->all_sum({values.data, size_of(values)}, deadline); });
+  }
   packed_.resize(size_of(values));
   const Rows packed = packed_rows(packed_.data(), values.rows, values.columns);
   copy_rows(values, packed);
-  keep(group_->all_sum(packed_, deadline));
+  wait_in([&] { return group_->all_sum(packed_, deadline); });
   copy_rows(packed, values);
 }
 
@@ -44,7 +46,9 @@ void Collectives::go_on() {
 }
 
 Rows Collectives::finish_sum() {
-  if (!alone() && !error_) keep(group_->finish_sum(transport::Deadline::after(kLimit)));
+  if (!alone() && !error_) {
+    wait_in([&] { return group_->finish_sum(transport::Deadline::after(kLimit)); });
+  }
   return begun_rows_;
 }
 
@@ -63,7 +67,9 @@ void Collectives::receive(int from, Rows values) {
   if (error_) return;
   if (!is_packed(values)) packed_.resize(size_of(values));
   float* const to = is_packed(values) ? values.data : packed_.data();
-  keep(group_->receive_values(from, {to, size_of(values)}, transport::Deadline::after(kLimit)));
+  wait_in([&] {
+    return group_->receive_values(from, {to, size_of(values)}, transport::Deadline::after(kLimit));
+  });
   if (to != values.data) copy_rows(packed_rows(to, values.rows, values.columns), values);
 }
 

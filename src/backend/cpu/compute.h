@@ -6,6 +6,7 @@
 
 #include "backend/cpu/activations.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/read_ahead.h"
 #include "backend/cpu/worker_pool.h"
 #include "kernels/kernels.h"
 
@@ -16,6 +17,7 @@ struct Compute {
   Math math;
   WorkerPool& pool;
   Arena& arena;
+  ReadAhead& ahead;
 };
 
 kernels::Gate gate_of(Activation activation);

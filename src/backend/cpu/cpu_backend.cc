@@ -26,20 +26,28 @@ const kernels::Kernels& pick_kernels(const std::string& name) {
   return *kernels;
 }
 
+int workers_of(const CpuOptions& options) {
+  return options.threads > 0 ? options.threads : usable_cores();
+}
+
 // Columns [first, first + size) of each head of `step` columns of `to` = the heads of `from`, one after the other.
 void copy_heads(const float* from, int32_t heads, int32_t size, float* to, int32_t step) {
   for (int32_t h = 0; h < heads; ++h)
     std::copy_n(from + int64_t{h} * size, size, to + int64_t{h} * step);
 }
 
+std::vector<Stretch> no_stretches() { return {}; }
+
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
       : kernels_(pick_kernels(options.kernels)),
         budget_(options.memory_limit_bytes),
-        pool_(options.threads > 0 ? options.threads : usable_cores()),
+        ahead_(workers_of(options), static_cast<int64_t>(second_level_cache_bytes() / 2)),
+        pool_(workers_of(options), [this](int worker) { ahead_.fetch(worker); }),
         store_(budget_, pool_),
-        compute_{kernels_, options.math, pool_, acts_.arena()} {}
+        compute_{kernels_, options.math, pool_, acts_.arena(), ahead_},
+        collectives_([this] { ahead_.fetch(0); }) {}
 
   BackendInfo info() const override {
     return {.name = "cpu",
@@ -197,6 +205,7 @@ class CpuBackend final : public Backend {
                      .y = acts_.rows(y.slice(h * w.rows, w.rows))};
     }
     multiply(compute_, {products, heads.size()}, compute_.math);
+    ahead_.begin(&heads, no_stretches);
     return y;
   }
 
@@ -233,6 +242,7 @@ class CpuBackend final : public Backend {
     const Bank& weights = banks_[bank.id];
     const Tensor y = acts_.make(x.rows, weights.down[0].rows);
     run_experts(compute_, weights, acts_.routes(routing), acts_.rows(x), acts_.rows(y));
+    ahead_.begin(&weights, no_stretches);
     collectives_.go_on();
     return y;
   }
@@ -388,6 +398,7 @@ class CpuBackend final : public Backend {
 
   const kernels::Kernels& kernels_;
   MemoryBudget budget_;
+  ReadAhead ahead_;
   WorkerPool pool_;
 
   // constant once loaded

@@ -16,6 +16,9 @@ uint64_t available_memory_bytes();
 // What cores share before memory; 0 where the OS does not say.
 uint64_t last_level_cache_bytes();
 
+// A core's own, or what a few share; a guess where the OS does not say.
+uint64_t second_level_cache_bytes();
+
 // A zeroed anonymous mapping, backed by huge pages where the OS has them. Pages cost nothing until touched.
 class Pages {
  public:

@@ -2,10 +2,24 @@
 #include <sys/sysctl.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "backend/cpu/memory.h"
 
 namespace cohort::backend {
+namespace {
+
+// The first of these that the OS knows; 0 where it knows none.
+uint64_t first_size(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    uint64_t bytes = 0;
+    size_t size = sizeof(bytes);
+    if (sysctlbyname(name, &bytes, &size, nullptr, 0) == 0 && bytes > 0) return bytes;
+  }
+  return 0;
+}
+
+}  // namespace
 
 // What Activity Monitor does not count as used: everything but what applications hold, what the kernel has wired and what
 // the compressor keeps. Cached files and purgeable memory are given up on demand.
@@ -25,13 +39,15 @@ uint64_t available_memory_bytes() {
   return total - std::min(total, held * vm_kernel_page_size);
 }
 
+uint64_t second_level_cache_bytes() {
+  constexpr uint64_t kSharers = 4;  // cores of a cluster, at least
+  constexpr uint64_t kUsual = 512 << 10;
+  const uint64_t shared = first_size({"hw.perflevel0.l2cachesize", "hw.l2cachesize"});
+  return shared > 0 ? shared / kSharers : kUsual;
+}
+
 uint64_t last_level_cache_bytes() {
-  for (const char* name : {"hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"}) {
-    uint64_t bytes = 0;
-    size_t size = sizeof(bytes);
-    if (sysctlbyname(name, &bytes, &size, nullptr, 0) == 0 && bytes > 0) return bytes;
-  }
-  return 0;
+  return first_size({"hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"});
 }
 
 }  // namespace cohort::backend

@@ -90,6 +90,14 @@ uint64_t available_memory_bytes() {
   return std::min(kibibytes << 10, left_in_cgroups());
 }
 
+uint64_t second_level_cache_bytes() {
+  constexpr uint64_t kUsual = 512 << 10;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  if (const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0) return static_cast<uint64_t>(bytes);
+#endif
+  return kUsual;
+}
+
 uint64_t last_level_cache_bytes() {
 #ifdef _SC_LEVEL3_CACHE_SIZE
   return static_cast<uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));

@@ -18,6 +18,11 @@ constexpr int64_t kDecodeGrainBytes = 96 << 10;
 // Prefill reads all activations for each task, so tasks are as wide as the kernel takes, as long as each worker has some.
 constexpr int64_t kLeastPrefillPanels = 4, kPrefillTasksAWorker = 4;
 
+int64_t decode_grain(const PackedMatrix& matrix) {  // in panels
+  const int64_t panel_bytes = kernels::panel_layout(matrix.format, matrix.columns).panel_bytes;
+  return std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2);
+}
+
 // One matrix to run through: a segment of a product's weights.
 struct Stream {
   const Product* product = nullptr;
@@ -82,12 +87,9 @@ class Run {
   }
 
   void add_stream(Stream stream) {
-    const int64_t panel_bytes =
-        kernels::panel_layout(stream.packed.format, stream.packed.columns).panel_bytes;
     stream.panels = kernels::panel_count(stream.packed.rows);
-    stream.grain = decodes(*stream.product)
-                       ? std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2)
-                       : prefill_grain(stream);
+    stream.grain =
+        decodes(*stream.product) ? decode_grain(stream.packed) : prefill_grain(stream);
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);
@@ -242,6 +244,20 @@ class Run {
   float* pairs_ = nullptr;
 };
 
+// The workers' first bytes of a decode: each begins where its share of the first segment does, as the pool cuts it.
+std::vector<Stretch> stretches_of(const Weights& weights, int workers) {
+  const PackedMatrix& matrix = weights.segments.front().packed;
+  const int64_t panels = kernels::panel_count(matrix.rows), grain = decode_grain(matrix);
+  const int64_t panel_bytes = kernels::panel_layout(matrix.format, matrix.columns).panel_bytes;
+  std::vector<Stretch> stretches;
+  for (int worker = 0; worker < workers; ++worker) {
+    const auto share = WorkerPool::share_of(divide_up(panels, grain), worker, workers);
+    const int64_t first = share.begin * grain, end = std::min(panels, share.end * grain);
+    stretches.push_back({matrix.panels + first * panel_bytes, (end - first) * panel_bytes});
+  }
+  return stretches;
+}
+
 void check(const Product& product) {
   const Weights& w = *product.weights;
   COHORT_CHECK(product.x.columns == w.columns && product.x.rows == product.y.rows);
@@ -278,12 +294,27 @@ void multiply_apart(const Compute& compute, std::span<const Product> products, M
   }
 }
 
-}  // namespace
-
-void multiply(const Compute& compute, std::span<const Product> products, Math math) {
+void run(const Compute& compute, std::span<const Product> products, Math math) {
   for (const Product& product : products) check(product);
   std::ranges::any_of(products, gates_apart) ? multiply_apart(compute, products, math)
                                              : Run(compute, products, math)();
+}
+
+}  // namespace
+
+void multiply(const Compute& compute, const Product& product) {
+  const Weights& weights = *product.weights;
+  if (product.x.rows <= kernels::kMaxDecodeRows) {
+    compute.ahead.begin(&weights, [&] { return stretches_of(weights, compute.pool.workers()); });
+  } else {
+    compute.ahead.pause();
+  }
+  run(compute, {&product, 1}, compute.math);
+}
+
+void multiply(const Compute& compute, std::span<const Product> products, Math math) {
+  compute.ahead.pause();
+  run(compute, products, math);
 }
 
 }  // namespace cohort::backend

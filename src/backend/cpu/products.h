@@ -18,10 +18,9 @@ struct Product {
   std::optional<Activation> gate;
 };
 
-// All products side by side: none may read what another writes.
+// One that every step has, in its place among the others.
+void multiply(const Compute& compute, const Product& product);
+// All products side by side: none may read what another writes. Other steps may have others.
 void multiply(const Compute& compute, std::span<const Product> products, Math math);
-inline void multiply(const Compute& compute, const Product& product) {
-  multiply(compute, {&product, 1}, compute.math);
-}
 
 }  // namespace cohort::backend

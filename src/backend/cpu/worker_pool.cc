@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -45,8 +46,8 @@ bool spin_while(Waiting waiting, std::chrono::microseconds give_up) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(int workers)
-    : workers_(workers), shares_(static_cast<size_t>(workers)), active_(-kClosed) {
+WorkerPool::WorkerPool(int workers, std::function<void(int worker)> idle)
+    : workers_(workers), idle_(std::move(idle)), shares_(static_cast<size_t>(workers)), active_(-kClosed) {
   COHORT_CHECK(workers >= 1);
   for (int worker = 1; worker < workers_; ++worker) {
     threads_.emplace_back([this, worker] { serve(worker); });
@@ -63,8 +64,9 @@ WorkerPool::~WorkerPool() {
 void WorkerPool::run(const Job& job) {
   const int64_t grains = divide_up(job.total, job.grain);
   for (int w = 0; w < workers_; ++w) {
-    shares_[w].next.store(grains * w / workers_, std::memory_order_relaxed);
-    shares_[w].end = grains * (w + 1) / workers_;
+    const Share share = share_of(grains, w, workers_);
+    shares_[w].next.store(share.begin, std::memory_order_relaxed);
+    shares_[w].end = share.end;
   }
   job_ = job;
   active_.store(0, std::memory_order_release);
@@ -73,6 +75,7 @@ void WorkerPool::run(const Job& job) {
   work(0);
   active_.fetch_sub(kClosed, std::memory_order_acq_rel);
   const auto helpers_inside = [this] {
+    idle(0);
     return active_.load(std::memory_order_acquire) != -kClosed;
   };
   while (!spin_while(helpers_inside, kYieldTime)) {
@@ -82,7 +85,7 @@ void WorkerPool::run(const Job& job) {
 // Does grains of the worker's own share, then of the others'.
 void WorkerPool::work(int worker) {
   for (int i = 0; i < workers_; ++i) {
-    Share& share = shares_[(worker + i) % workers_];
+    Left& share = shares_[(worker + i) % workers_];
     while (true) {
       const int64_t grain = share.next.fetch_add(1, std::memory_order_relaxed);
       if (grain >= share.end) break;
@@ -106,7 +109,7 @@ bool WorkerPool::join() {
 void WorkerPool::serve(int worker) {
   uint32_t seen = 0;
   while (true) {
-    seen = wait_for_job(seen);
+    seen = wait_for_job(seen, worker);
     if (stop_.load(std::memory_order_relaxed)) return;
     if (!join()) continue;
     work(worker);
@@ -114,8 +117,11 @@ void WorkerPool::serve(int worker) {
   }
 }
 
-uint32_t WorkerPool::wait_for_job(uint32_t seen) const {
-  const auto none_yet = [&] { return generation_.load(std::memory_order_acquire) == seen; };
+uint32_t WorkerPool::wait_for_job(uint32_t seen, int worker) const {
+  const auto none_yet = [&] {
+    idle(worker);
+    return generation_.load(std::memory_order_acquire) == seen;
+  };
   while (!spin_while(none_yet, kYieldTime)) generation_.wait(seen, std::memory_order_acquire);
   return generation_.load(std::memory_order_acquire);
 }

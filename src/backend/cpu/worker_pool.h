@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <type_traits>
@@ -14,12 +15,23 @@ namespace cohort::backend {
 
 class WorkerPool {
  public:
-  explicit WorkerPool(int workers);  // counting the thread that calls for_each()
+  // `workers` counts the thread that calls for_each(). idle(worker) is called again and again by workers that wait, for
+  // what takes a fraction of a microsecond.
+  explicit WorkerPool(int workers, std::function<void(int worker)> idle = {});
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   int workers() const { return workers_; }
+
+  // Where a worker begins of a loop of so many grains: its own stretch.
+  struct Share {
+    int64_t begin = 0;
+    int64_t end = 0;
+  };
+  static Share share_of(int64_t grains, int worker, int workers) {
+    return {grains * worker / workers, grains * (worker + 1) / workers};
+  }
 
   // Calls body(first, count, worker) for ranges that cover [0, total) once, and returns when all are done. Ranges are of
   // `grain` (the last is shorter). Each worker starts on a stretch of its own, in order, and then helps the others.
@@ -46,7 +58,7 @@ class WorkerPool {
     int64_t total = 0;
     int64_t grain = 1;
   };
-  struct alignas(64) Share {  // one worker's stretch of the job, in grains
+  struct alignas(64) Left {  // of one worker's share of the job, in grains
     std::atomic<int64_t> next{0};
     int64_t end = 0;
   };
@@ -55,10 +67,14 @@ class WorkerPool {
   void work(int worker);
   bool join();
   void serve(int worker);
-  uint32_t wait_for_job(uint32_t seen) const;
+  uint32_t wait_for_job(uint32_t seen, int worker) const;
+  void idle(int worker) const {
+    if (idle_) idle_(worker);
+  }
 
   const int workers_;
-  std::vector<Share> shares_;  // `end` written only while closed
+  const std::function<void(int worker)> idle_;
+  std::vector<Left> shares_;  // `end` written only while closed
   Job job_;                    // written only while closed
 
   // Helpers inside the job; less kClosed when none may enter. A helper that comes late finds it closed and is not waited
