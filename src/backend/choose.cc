@@ -18,12 +18,15 @@ Result<std::string> resolve_backend(std::string_view name) {
 Result<std::unique_ptr<Backend>> make_backend(const Choice& choice) {
   COHORT_TRY(const std::string name, resolve_backend(choice.name));
   if (name == "mlx") {
+    if (choice.pace != 1)
+      return fail(Code::kUnsupported, "only the backend cpu can be held to a pace");
     return make_mlx_backend({.math = choice.math, .memory_limit_bytes = choice.memory_limit_bytes});
   }
   return make_cpu_backend({.threads = choice.threads,
                            .math = choice.math,
                            .memory_limit_bytes = choice.memory_limit_bytes,
-                           .kernels = choice.kernels});
+                           .kernels = choice.kernels,
+                           .pace = choice.pace});
 }
 
 Result<MachineLimits> measure_limits(const Choice& choice) {

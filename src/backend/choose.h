@@ -21,12 +21,13 @@ struct Choice {
   Math math = Math::kFast;
   uint64_t memory_limit_bytes = 0;  // of weights + KV; 0: what the machine has available
   std::string kernels;              // as in CpuOptions
+  double pace = 1;                  // likewise
 };
 
 // "cpu" or "mlx". kInvalidArgument for other names; kUnsupported says why mlx is not there.
 Result<std::string> resolve_backend(std::string_view name);
 
-// Errors as of resolve_backend().
+// Errors as of resolve_backend(). kUnsupported: only cpu can be held to a pace.
 Result<std::unique_ptr<Backend>> make_backend(const Choice& choice);
 
 // What the one of `choice` could do at best here; takes a second or two.

@@ -116,7 +116,7 @@ Task<void> Mesh::State::tick_loop() {
     const TimePoint now = Clock::now();
     tick(now);
     for (Candidate* candidate : candidates.take_due(now, needless)) tasks.spawn(dial(*candidate));
-    const TimePoint next = std::min(now + kTick, candidates.next_due(needless));
+    const TimePoint next = std::min(net::next_beat(now, kTick), candidates.next_due(needless));
     if (co_await wake.wait(next) == net::Wake::kCancelled) co_return;
   }
 }

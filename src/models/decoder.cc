@@ -122,7 +122,8 @@ Tensor Decoder::logits(Backend& backend, Tensor x) const {
     for (; received < end; ++received) {
       const HeadPiece& piece = pieces_[received];
       if (piece.rank != 0)
-        parts[received] = backend.receive(piece.rank, x.rows, static_cast<int32_t>(piece.rows.count));
+        parts[received] =
+            backend.receive(piece.rank, x.rows, static_cast<int32_t>(piece.rows.count));
     }
   };
   size_t own = 0;

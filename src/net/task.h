@@ -59,6 +59,12 @@ class Notification {
 // kTimeout in the ordinary case, kCancelled when the task was cancelled before.
 Task<Wake> sleep_until(TimePoint when);
 
+// When what is done every `period` is done next after `now`: at multiples of it, so that loops of a process whose periods
+// are multiples of each other wake it together. A wake costs more than most of what it is for.
+constexpr TimePoint next_beat(TimePoint now, Clock::duration period) {
+  return now + (period - now.time_since_epoch() % period);
+}
+
 // Owns running tasks. All have ended when the group is destroyed: join() or close() it first.
 class TaskGroup {
  public:

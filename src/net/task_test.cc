@@ -41,6 +41,15 @@ TEST(Notification, ADeadlineThatHasPassedIsATimeout) {
   EXPECT_EQ(wakes, (std::vector<Wake>{Wake::kTimeout, Wake::kTimeout}));
 }
 
+TEST(Beats, AreMultiplesOfThePeriodAndAllLieAhead) {
+  using std::chrono::milliseconds;
+  const TimePoint zero{};
+  EXPECT_EQ(next_beat(zero + milliseconds(130), milliseconds(100)), zero + milliseconds(200));
+  EXPECT_EQ(next_beat(zero + milliseconds(130), milliseconds(200)), zero + milliseconds(200));
+  EXPECT_EQ(next_beat(zero + milliseconds(200), milliseconds(200)), zero + milliseconds(400))
+      << "not the one that is now";
+}
+
 TEST(TaskGroup, CancellingEndsTheWaitUnderWayAndEveryLaterOne) {
   Loop loop(1);
   Notification notification(loop.get_executor());

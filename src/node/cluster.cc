@@ -150,7 +150,6 @@ void Cluster::on_stream(std::unique_ptr<mesh::Stream> stream) {
 }
 
 net::Task<void> Cluster::tick() {
-  net::TimePoint next = net::Clock::now();
   for (;;) {
     const net::TimePoint now = net::Clock::now();
     if (now >= next_facts_ || (dirty_ && now >= next_news_)) {
@@ -158,7 +157,7 @@ net::Task<void> Cluster::tick() {
     } else {
       shell_->step();
     }
-    next = std::max(next + ClusterShell::kTick, net::Clock::now());
+    const net::TimePoint next = net::next_beat(net::Clock::now(), ClusterShell::kTick);
     if (co_await net::sleep_until(next) == net::Wake::kCancelled) co_return;
   }
 }

@@ -109,7 +109,8 @@ Result<LoadedModel> load_model(const LoadCommand& command, const Placement& plac
                                     .threads = command.threads,
                                     .math = math,
                                     .memory_limit_bytes = command.memory_limit_bytes,
-                                    .kernels = kernels}));
+                                    .kernels = kernels,
+                                    .pace = command.pace}));
   COHORT_TRY(loaded.model,
              models::make_model(loaded.checkpoint, placement.shard, *loaded.backend, observer));
   if (placement.last_stage && !loaded.model->info().last_stage) {

@@ -10,6 +10,7 @@ Result<LoadedModel> LocalRanks::load(const LocalRanksOptions& options, const Pla
                                      transport::Group& group) {
   LoadCommand command = options.command;
   command.backend = options.backends[static_cast<size_t>(placement.rank) % options.backends.size()];
+  if (!options.paces.empty()) command.pace = options.paces[static_cast<size_t>(placement.rank)];
   COHORT_TRY(LoadedModel model, load_model(command, placement, {}));
   backend::KvSpec spec = model.model->info().kv;
   COHORT_TRY(spec.type, parse_kv_type(options.command.kv_type));
@@ -46,7 +47,6 @@ Result<std::unique_ptr<LocalRanks>> LocalRanks::start(const LocalRanksOptions& o
                                                            .type = options.links,
                                                            .secret = options.secret,
                                                            .path = options.path,
-                                                           .paces = options.paces,
                                                            .group = {.wire = placement.wire}}));
   for (int32_t r = 1; r < rank_count(layout); ++r) {
     ranks->others_.emplace_back(

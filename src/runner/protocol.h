@@ -88,6 +88,7 @@ struct LoadCommand {
   std::string kv_type = "f16";       // f32 | f16 | bf16 | q8
   std::string backend = "auto";      // auto | cpu | mlx
   std::string math = "fast";         // f32 | fast | int8
+  double pace = 1;                   // of its full pace, for measurements
   std::optional<GroupLayout> group;  // none: the whole model is here
   int32_t rank = 0;                  // ours, with a group
 
@@ -105,6 +106,7 @@ struct LoadCommand {
     visit("kv_type", kv_type);
     visit("backend", backend);
     visit("math", math);
+    visit("pace", pace);
   }
 };
 

@@ -4,7 +4,6 @@
 #include <future>
 
 #include "transport/shm.h"
-#include "transport/slow_rank.h"
 #include "transport/socket.h"
 #include "transport/tcp.h"
 #include "transport/transports.h"
@@ -105,9 +104,7 @@ Result<std::vector<std::unique_ptr<Group>>> make_local_groups(const LocalGroupOp
   std::vector<std::unique_ptr<Group>> groups;
   groups.reserve(links.size());
   for (int rank = 0; rank < options.size; ++rank) {
-    const auto r = static_cast<size_t>(rank);
-    groups.push_back(make_group(rank, std::move(links[r]), options.group));
-    if (!options.paces.empty()) groups[r] = slow_rank(std::move(groups[r]), options.paces[r]);
+    groups.push_back(make_group(rank, std::move(links[static_cast<size_t>(rank)]), options.group));
   }
   return groups;
 }

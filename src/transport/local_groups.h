@@ -19,7 +19,6 @@ enum class LinkType { kTcp, kShm, kVerbs, kVerbsUc, kVerbsMac, kUcx };
 const char* type_name(LinkType type);               // "Tcp"
 LinkType link_type_of(std::string_view transport);  // "tcp"; kTcp when it is none of ours
 // Those that this machine can open; but UCX, of which a few dozen in one process take minutes.
-// Those that this machine can open; but UCX, of which a few dozen in one process take minutes.
 std::vector<LinkType> link_types_here();
 inline void PrintTo(LinkType type, std::ostream* out) { *out << type_name(type); }
 
@@ -28,7 +27,6 @@ struct LocalGroupOptions {
   LinkType type = LinkType::kShm;
   std::optional<LinkKey> secret;  // of TCP links
   std::optional<SlowPath> path;   // none: as fast as the links are
-  std::vector<double> paces;      // of each rank, of its full pace; empty: 1
   GroupOptions group;
 };
 

@@ -44,7 +44,9 @@ class CpuBackend final : public Backend {
       : kernels_(pick_kernels(options.kernels)),
         budget_(options.memory_limit_bytes),
         ahead_(workers_of(options), static_cast<int64_t>(second_level_cache_bytes() / 2)),
-        pool_(workers_of(options), [this](int worker) { ahead_.fetch(worker); }),
+        pool_({.workers = workers_of(options),
+               .idle = [this](int worker) { ahead_.fetch(worker); },
+               .pace = options.pace}),
         store_(budget_, pool_),
         compute_{kernels_, options.math, pool_, acts_.arena(), ahead_},
         collectives_([this] { ahead_.fetch(0); }) {}

@@ -17,6 +17,9 @@ struct CpuOptions {
   Math math = Math::kFast;
   uint64_t memory_limit_bytes = 0;  // of weights + KV; 0: what the machine has available
   std::string kernels;  // "avx2"...; empty: the best this CPU runs. One of cpu_kernel_names()
+  // In (0, 1], of its full pace: whatever its workers compute takes so much longer, evenly. For measurements of devices
+  // that are not alike.
+  double pace = 1;
 };
 
 std::vector<std::string> cpu_kernel_names();  // that this CPU runs, slowest first

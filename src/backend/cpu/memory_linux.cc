@@ -93,7 +93,8 @@ uint64_t available_memory_bytes() {
 uint64_t second_level_cache_bytes() {
   constexpr uint64_t kUsual = 512 << 10;
 #ifdef _SC_LEVEL2_CACHE_SIZE
-  if (const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0) return static_cast<uint64_t>(bytes);
+  if (const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0)
+    return static_cast<uint64_t>(bytes);
 #endif
   return kUsual;
 }

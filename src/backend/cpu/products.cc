@@ -88,8 +88,7 @@ class Run {
 
   void add_stream(Stream stream) {
     stream.panels = kernels::panel_count(stream.packed.rows);
-    stream.grain =
-        decodes(*stream.product) ? decode_grain(stream.packed) : prefill_grain(stream);
+    stream.grain = decodes(*stream.product) ? decode_grain(stream.packed) : prefill_grain(stream);
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);

@@ -16,8 +16,7 @@ ReadAhead::ReadAhead(int workers, int64_t most_bytes)
 
 ReadAhead::Products::iterator ReadAhead::learn(const void* product,
                                                std::vector<Stretch> stretches) {
-  for (Stretch& stretch : stretches)
-    stretch.size_bytes = std::min(stretch.size_bytes, most_bytes_);
+  for (Stretch& stretch : stretches) stretch.size_bytes = std::min(stretch.size_bytes, most_bytes_);
   return products_.emplace(product, Product{.stretches = std::move(stretches)}).first;
 }
 

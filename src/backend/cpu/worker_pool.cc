@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -11,11 +10,10 @@ namespace cohort::backend {
 namespace {
 
 constexpr int32_t kClosed = 1 << 30;
-constexpr int kSpinsBetweenLooks = 64;                  // at the clock
-constexpr std::chrono::microseconds kSpinTime{100};     // a step's loops follow each other faster
+constexpr int kSpinsBetweenLooks = 64;               // at the clock
+constexpr std::chrono::microseconds kSpinTime{100};  // a step's loops follow each other faster
+constexpr std::chrono::microseconds kHeldAtOnce{50};
 constexpr std::chrono::microseconds kYieldTime{2'000};  // from one step to the next
-
-using Clock = std::chrono::steady_clock;
 
 void pause() {
 #if defined(__x86_64__)
@@ -28,6 +26,7 @@ void pause() {
 // Spins while `waiting()`, then yields its core; false when it was still waiting after `give_up`.
 template <class Waiting>
 bool spin_while(Waiting waiting, std::chrono::microseconds give_up) {
+  using Clock = std::chrono::steady_clock;
   for (int i = 0; i < kSpinsBetweenLooks; ++i) {
     if (!waiting()) return true;
     pause();
@@ -46,9 +45,13 @@ bool spin_while(Waiting waiting, std::chrono::microseconds give_up) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(int workers, std::function<void(int worker)> idle)
-    : workers_(workers), idle_(std::move(idle)), shares_(static_cast<size_t>(workers)), active_(-kClosed) {
-  COHORT_CHECK(workers >= 1);
+WorkerPool::WorkerPool(const WorkerPoolOptions& options)
+    : workers_(options.workers),
+      idle_(options.idle),
+      pace_(options.pace),
+      shares_(static_cast<size_t>(workers_)),
+      active_(-kClosed) {
+  COHORT_CHECK(workers_ >= 1 && pace_ > 0 && pace_ <= 1);
   for (int worker = 1; worker < workers_; ++worker) {
     threads_.emplace_back([this, worker] { serve(worker); });
   }
@@ -93,6 +96,16 @@ void WorkerPool::work(int worker) {
       job_.call(job_.context, first, std::min(job_.grain, job_.total - first), worker);
     }
   }
+}
+
+// Of a call that began then. Not after each: reading memory takes a while to get under way again.
+void WorkerPool::hold(int worker, Clock::time_point begin) {
+  const auto now = Clock::now();
+  Clock::duration& owed = shares_[static_cast<size_t>(worker)].owed;
+  owed += std::chrono::duration_cast<Clock::duration>((now - begin) * (1 / pace_ - 1));
+  if (owed < kHeldAtOnce) return;
+  while (Clock::now() < now + owed) pause();
+  owed = {};
 }
 
 bool WorkerPool::join() {

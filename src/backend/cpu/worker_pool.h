@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,11 +14,18 @@
 
 namespace cohort::backend {
 
+struct WorkerPoolOptions {
+  int workers = 1;  // counting the thread that calls for_each()
+  // Called again and again by workers that wait, for what takes a fraction of a microsecond.
+  std::function<void(int worker)> idle = {};
+  // In (0, 1]: after each call of a body a worker spins, so that it gets on at this part of its full pace.
+  double pace = 1;
+};
+
 class WorkerPool {
  public:
-  // `workers` counts the thread that calls for_each(). idle(worker) is called again and again by workers that wait, for
-  // what takes a fraction of a microsecond.
-  explicit WorkerPool(int workers, std::function<void(int worker)> idle = {});
+  explicit WorkerPool(const WorkerPoolOptions& options);
+  explicit WorkerPool(int workers) : WorkerPool(WorkerPoolOptions{.workers = workers}) {}
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -38,6 +46,19 @@ class WorkerPool {
   // `worker` is in [0, workers()) and no two calls at one time have the same. Only from the owning thread, not nested.
   template <class Body>
   void for_each(int64_t total, int64_t grain, Body&& body) {
+    if (pace_ == 1) return cover(total, grain, body);
+    cover(total, grain, [&](int64_t first, int64_t count, int worker) {
+      const auto begin = Clock::now();
+      body(first, count, worker);
+      hold(worker, begin);
+    });
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  template <class Body>
+  void cover(int64_t total, int64_t grain, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
     if (workers_ == 1 || total <= grain) {
       for (int64_t first = 0; first < total; first += grain)
@@ -51,7 +72,6 @@ class WorkerPool {
          .grain = grain});
   }
 
- private:
   struct Job {
     void (*call)(void* context, int64_t first, int64_t count, int worker) = nullptr;
     void* context = nullptr;
@@ -61,6 +81,7 @@ class WorkerPool {
   struct alignas(64) Left {  // of one worker's share of the job, in grains
     std::atomic<int64_t> next{0};
     int64_t end = 0;
+    Clock::duration owed{0};  // the worker's, to its pace
   };
 
   void run(const Job& job);
@@ -68,14 +89,16 @@ class WorkerPool {
   bool join();
   void serve(int worker);
   uint32_t wait_for_job(uint32_t seen, int worker) const;
+  void hold(int worker, Clock::time_point begin);
   void idle(int worker) const {
     if (idle_) idle_(worker);
   }
 
   const int workers_;
   const std::function<void(int worker)> idle_;
+  const double pace_;
   std::vector<Left> shares_;  // `end` written only while closed
-  Job job_;                    // written only while closed
+  Job job_;                   // written only while closed
 
   // Helpers inside the job; less kClosed when none may enter. A helper that comes late finds it closed and is not waited
   // for, so a sleeping or descheduled thread delays nobody.

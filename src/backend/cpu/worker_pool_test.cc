@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 #include <vector>
 
 namespace cohort::backend {
@@ -51,6 +52,26 @@ TEST_P(WorkerPools, ShowTheCallerWhatTheOthersWrote) {
       ASSERT_EQ(squares[static_cast<size_t>(i)], i * round);
     }
   }
+}
+
+TEST_P(WorkerPools, HeldBackDoEveryItemOnceAllTheSame) {
+  WorkerPool pool({.workers = GetParam(), .pace = 0.5});
+  std::vector<std::atomic<int>> visits(1001);
+  pool.for_each(1001, 3, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) ++visits[static_cast<size_t>(i)];
+  });
+  EXPECT_TRUE(std::all_of(visits.begin(), visits.end(), [](const auto& n) { return n == 1; }));
+}
+
+TEST(WorkerPool, WorkersThatWaitDoTheirIdleWork) {
+  std::atomic<bool> worked = false;
+  WorkerPool pool({.workers = 2, .idle = [&](int worker) {
+                     if (worker == 1) worked = true;
+                   }});
+  while (!worked) std::this_thread::yield();
+  std::atomic<int64_t> items = 0;
+  pool.for_each(100, 1, [&](int64_t, int64_t count, int) { items += count; });
+  EXPECT_EQ(items, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, WorkerPools, testing::Values(1, 2, 3, 8));
