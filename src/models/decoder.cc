@@ -116,6 +116,7 @@ Tensor Decoder::finish(Backend& backend, Tensor h, std::span<const int32_t> logi
 // Rank 0's: all columns. What others send is taken one own piece later, so that it travels meanwhile, and yet soon: a link
 // may hold few of them.
 Tensor Decoder::logits(Backend& backend, Tensor x) const {
+  if (pieces_.size() == 1) return backend.linear(head_[0], x);
   std::vector<Tensor> parts(pieces_.size());
   size_t received = 0;
   const auto receive_until = [&](size_t end) {
@@ -133,7 +134,7 @@ Tensor Decoder::logits(Backend& backend, Tensor x) const {
     receive_until(i);
   }
   receive_until(pieces_.size());
-  return parts.size() == 1 ? parts[0] : backend.concat(parts);
+  return backend.concat(parts);
 }
 
 Tensor Decoder::send_logits(Backend& backend, Tensor x) const {
