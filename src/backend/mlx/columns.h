@@ -16,6 +16,7 @@ class Columns {
 
   mx::array take(int first, int count) const;
   void replace(int first, const mx::array& part);
+  const std::vector<mx::array>& parts() const { return parts_; }
 
  private:
   // The arrays that make up [first, first + count), cut where need be.
