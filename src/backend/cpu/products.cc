@@ -18,20 +18,18 @@ constexpr int64_t kDecodeGrainBytes = 96 << 10;
 // Prefill reads all activations for each task, so tasks are as wide as the kernel takes, as long as each worker has some.
 constexpr int64_t kLeastPrefillPanels = 4, kPrefillTasksAWorker = 4;
 
-int64_t decode_grain(const PackedMatrix& matrix) {  // in panels
-  const int64_t panel_bytes = kernels::panel_layout(matrix.format, matrix.columns).panel_bytes;
-  return std::max<int64_t>(2, kDecodeGrainBytes / panel_bytes / 2 * 2);
-}
-
 // One matrix to run through: a segment of a product's weights.
 struct Stream {
   const Product* product = nullptr;
   PackedMatrix packed;
   int32_t first_row = 0;  // of `packed` in the product's result
+  int64_t panel_bytes = 0;
   int64_t panels = 0;
   int64_t grain = 1;  // panels a task
   int64_t first_task = 0;
 };
+
+enum class Place { kOfEveryStep, kOfThisStep };
 
 // A product's activations as the kernels take them.
 struct Operand {
@@ -43,16 +41,18 @@ struct Operand {
 
 class Run {
  public:
-  Run(const Compute& compute, std::span<const Product> products, Math math)
+  Run(const Compute& compute, std::span<const Product> products, Math math, Place place)
       : compute_(compute),
         products_(products),
         math_(math),
+        place_(place),
         matmul_(compute.kernels.matmul),
         gemm_(math == Math::kF32 ? matmul_.prefill_f32 : matmul_.prefill_fast),
         scratch_(compute.arena) {}
 
   void operator()() {
     plan();
+    tell_who_reads_ahead();
     prepare_operands();
     if (gated_) make_pairs();
     compute_.pool.for_each(tasks_, 1, [&](int64_t first, int64_t count, int worker) {
@@ -87,8 +87,12 @@ class Run {
   }
 
   void add_stream(Stream stream) {
+    stream.panel_bytes =
+        kernels::panel_layout(stream.packed.format, stream.packed.columns).panel_bytes;
     stream.panels = kernels::panel_count(stream.packed.rows);
-    stream.grain = decodes(*stream.product) ? decode_grain(stream.packed) : prefill_grain(stream);
+    stream.grain = decodes(*stream.product)
+                       ? std::max<int64_t>(2, kDecodeGrainBytes / stream.panel_bytes / 2 * 2)
+                       : prefill_grain(stream);
     stream.first_task = tasks_;
     tasks_ += divide_up(stream.panels, stream.grain);
     most_rows_ = std::max<int64_t>(most_rows_, stream.product->x.rows);
@@ -101,6 +105,26 @@ class Run {
     const auto& gemm = prefills_in_8_bits(stream.packed) ? matmul_.prefill_i8 : gemm_;
     const int64_t fair = stream.panels / (kPrefillTasksAWorker * compute_.pool.workers()) / 2 * 2;
     return std::max(kLeastPrefillPanels, std::min(gemm.panels_at_once, fair));
+  }
+
+  void tell_who_reads_ahead() {
+    if (place_ == Place::kOfThisStep || !decodes(products_[0])) return compute_.ahead.pause();
+    compute_.ahead.begin(products_[0].weights, [this] {
+      std::vector<Stretch> stretches;
+      for (int worker = 0; worker < compute_.pool.workers(); ++worker)
+        stretches.push_back(stretch_of(worker));
+      return stretches;
+    });
+  }
+
+  // From where the worker begins to the end of its share, or of the stream it begins in.
+  Stretch stretch_of(int worker) const {
+    const auto share = WorkerPool::share_of(tasks_, worker, compute_.pool.workers());
+    if (share.begin == share.end) return {};
+    const Stream& stream = stream_of(share.begin);
+    const int64_t first = (share.begin - stream.first_task) * stream.grain;
+    const int64_t end = std::min(stream.panels, (share.end - stream.first_task) * stream.grain);
+    return {stream.packed.panels + first * stream.panel_bytes, (end - first) * stream.panel_bytes};
   }
 
   // ---- activations ----
@@ -170,11 +194,15 @@ class Run {
     pairs_ = scratch_.make<float>(pair_floats_ * compute_.pool.workers());
   }
 
-  void do_task(int64_t task, int worker) {
+  const Stream& stream_of(int64_t task) const {
     const auto after =
         std::upper_bound(streams_.begin(), streams_.end(), task,
                          [](int64_t t, const Stream& stream) { return t < stream.first_task; });
-    const Stream& stream = *(after - 1);
+    return *(after - 1);
+  }
+
+  void do_task(int64_t task, int worker) {
+    const Stream& stream = stream_of(task);
     const int64_t first = (task - stream.first_task) * stream.grain;
     const Range panels = {first, std::min(stream.grain, stream.panels - first)};
     if (stream.product->gate) return do_gated(stream, panels, worker);
@@ -230,6 +258,7 @@ class Run {
   const Compute& compute_;
   std::span<const Product> products_;
   Math math_;
+  Place place_;
   const kernels::MatmulKernels& matmul_;
   const kernels::GemmKernels& gemm_;
   Scratch scratch_;
@@ -242,20 +271,6 @@ class Run {
   int64_t pair_floats_ = 0;
   float* pairs_ = nullptr;
 };
-
-// The workers' first bytes of a decode: each begins where its share of the first segment does, as the pool cuts it.
-std::vector<Stretch> stretches_of(const Weights& weights, int workers) {
-  const PackedMatrix& matrix = weights.segments.front().packed;
-  const int64_t panels = kernels::panel_count(matrix.rows), grain = decode_grain(matrix);
-  const int64_t panel_bytes = kernels::panel_layout(matrix.format, matrix.columns).panel_bytes;
-  std::vector<Stretch> stretches;
-  for (int worker = 0; worker < workers; ++worker) {
-    const auto share = WorkerPool::share_of(divide_up(panels, grain), worker, workers);
-    const int64_t first = share.begin * grain, end = std::min(panels, share.end * grain);
-    stretches.push_back({matrix.panels + first * panel_bytes, (end - first) * panel_bytes});
-  }
-  return stretches;
-}
 
 void check(const Product& product) {
   const Weights& w = *product.weights;
@@ -275,7 +290,8 @@ void apply_gate(const Compute& compute, const Product& product, Rows both) {
 }
 
 // Gated weights that are not paired are multiplied whole, and then gated.
-void multiply_apart(const Compute& compute, std::span<const Product> products, Math math) {
+void multiply_apart(const Compute& compute, std::span<const Product> products, Math math,
+                    Place place) {
   Scratch scratch(compute.arena);
   const std::span<Product> whole(scratch.make<Product>(static_cast<int64_t>(products.size())),
                                  products.size());
@@ -287,33 +303,26 @@ void multiply_apart(const Compute& compute, std::span<const Product> products, M
     product.y = {scratch.make<float>(y.rows * columns), columns, y.rows, product.weights->rows};
     product.gate.reset();
   }
-  Run(compute, whole, math)();
+  Run(compute, whole, math, place)();
   for (size_t i = 0; i < products.size(); ++i) {
     if (gates_apart(products[i])) apply_gate(compute, products[i], whole[i].y);
   }
 }
 
-void run(const Compute& compute, std::span<const Product> products, Math math) {
+void run(const Compute& compute, std::span<const Product> products, Math math, Place place) {
   for (const Product& product : products) check(product);
-  std::ranges::any_of(products, gates_apart) ? multiply_apart(compute, products, math)
-                                             : Run(compute, products, math)();
+  std::ranges::any_of(products, gates_apart) ? multiply_apart(compute, products, math, place)
+                                             : Run(compute, products, math, place)();
 }
 
 }  // namespace
 
 void multiply(const Compute& compute, const Product& product) {
-  const Weights& weights = *product.weights;
-  if (product.x.rows <= kernels::kMaxDecodeRows) {
-    compute.ahead.begin(&weights, [&] { return stretches_of(weights, compute.pool.workers()); });
-  } else {
-    compute.ahead.pause();
-  }
-  run(compute, {&product, 1}, compute.math);
+  run(compute, {&product, 1}, compute.math, Place::kOfEveryStep);
 }
 
 void multiply(const Compute& compute, std::span<const Product> products, Math math) {
-  compute.ahead.pause();
-  run(compute, products, math);
+  run(compute, products, math, Place::kOfThisStep);
 }
 
 }  // namespace cohort::backend

@@ -10,10 +10,10 @@ namespace cohort::backend {
 namespace {
 
 constexpr int32_t kClosed = 1 << 30;
-constexpr int kSpinsBetweenLooks = 64;               // at the clock
-constexpr std::chrono::microseconds kSpinTime{100};  // a step's loops follow each other faster
-constexpr std::chrono::microseconds kHeldAtOnce{50};
+constexpr int kSpinsBetweenLooks = 64;                  // at the clock
+constexpr std::chrono::microseconds kSpinTime{100};     // a step's loops follow each other faster
 constexpr std::chrono::microseconds kYieldTime{2'000};  // from one step to the next
+constexpr std::chrono::microseconds kHeldAtOnce{50};
 
 void pause() {
 #if defined(__x86_64__)
