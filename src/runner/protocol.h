@@ -88,7 +88,7 @@ struct LoadCommand {
   std::string kv_type = "f16";       // f32 | f16 | bf16 | q8
   std::string backend = "auto";      // auto | cpu | mlx
   std::string math = "fast";         // f32 | fast | int8
-  double pace = 1;                   // of its full pace, for measurements
+  double pace = 1;                   // for ranks of one process, as in CpuOptions; not sent
   std::optional<GroupLayout> group;  // none: the whole model is here
   int32_t rank = 0;                  // ours, with a group
 
@@ -106,7 +106,6 @@ struct LoadCommand {
     visit("kv_type", kv_type);
     visit("backend", backend);
     visit("math", math);
-    visit("pace", pace);
   }
 };
 
