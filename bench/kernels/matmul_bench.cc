@@ -6,94 +6,23 @@
 //                   what decode could do if memory were no limit
 //   prefill         GFLOP/s, likewise; weights from the last-level cache
 //   prefill_far     with weights from memory, as a model's are
-//
-// bench_kernels [--benchmark_filter=REGEX]; pin it to a core.
-#include <benchmark/benchmark.h>
-#include <sys/mman.h>
-#include <time.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
+#include "rates.h"
 #include "kernels/kernels.h"
 #include "kernels/test_matrix.h"
 
 namespace cohort::kernels {
 namespace {
 
-constexpr size_t kFarBytes = size_t{512} << 20;  // next to nothing of it stays in a cache
 constexpr size_t kNearBytes = size_t{256} << 10;
-constexpr int64_t kProbeRounds = 20000;
-
-double thread_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-// Of this thread, so that what else runs on the core does not count.
-double seconds_of(const auto& work) {
-  const double start = thread_seconds();
-  work();
-  return thread_seconds() - start;
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
-// Amounts (bytes, operations) a second of a kernel and of its limit.
-class Rates {
- public:
-  void add(double amount, double seconds, double limit_amount, double limit_seconds) {
-    rates_.push_back(amount / seconds);
-    limits_.push_back(limit_amount / limit_seconds);
-  }
-  void report(benchmark::State& state, const char* unit) const {
-    const double best = *std::max_element(rates_.begin(), rates_.end());
-    const double best_limit = *std::max_element(limits_.begin(), limits_.end());
-    state.counters[unit] = median(rates_) / 1e9;
-    state.counters["best"] = best / 1e9;
-    state.counters["limit"] = median(limits_) / 1e9;
-    state.counters["of_limit"] = median(rates_) / median(limits_);
-    state.counters["best_of_best"] = best / best_limit;
-  }
-
- private:
-  std::vector<double> rates_, limits_;
-};
-
-// In huge pages where the system gives them, as a backend's weights are.
-class WeightBytes {
- public:
-  explicit WeightBytes(size_t size) : size_(size) {
-    void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    COHORT_CHECK(data != MAP_FAILED);
-#ifdef MADV_HUGEPAGE
-    madvise(data, size, MADV_HUGEPAGE);
-#endif
-    data_ = static_cast<std::byte*>(data);
-  }
-  WeightBytes(WeightBytes&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
-  ~WeightBytes() {
-    if (data_ != nullptr) munmap(data_, size_);
-  }
-  std::byte* data() const { return data_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 // A few panels of random values, repeated until they are `size_bytes` large or `rows` many.
 struct Weights {
-  WeightBytes bytes;
+  HugeBytes bytes;
   PackedMatrix matrix;
 
   size_t size_bytes() const {
@@ -107,7 +36,7 @@ Weights make_weights(const TestFormat& format, int64_t rows, int64_t columns) {
   const OwnedPacked packed = pack_all(source.view());
   const size_t unit = packed_size_bytes(packed.matrix.format, kRandomRows, columns);
   const int64_t copies = std::max<int64_t>(rows / kRandomRows, 1);
-  WeightBytes bytes(unit * static_cast<size_t>(copies));
+  HugeBytes bytes(unit * static_cast<size_t>(copies));
   for (int64_t i = 0; i < copies; ++i) {
     std::memcpy(bytes.data() + static_cast<size_t>(i) * unit, packed.bytes.data(), unit);
   }
@@ -277,14 +206,6 @@ std::vector<TestFormat> bench_formats() {
   return formats;
 }
 
-template <class... Args>
-void add(const std::string& name, Args... args) {
-  benchmark::RegisterBenchmark(name.c_str(), args...)
-      ->UseManualTime()
-      ->Unit(benchmark::kMillisecond)
-      ->MinTime(0.3);
-}
-
 void add_decodes(const Kernels& kernels, const TestFormat& format) {
   const std::string tail = std::string("/") + kernels.name + "/" + format.name() + "/rows:";
   const OwnedPacked small = pack_all(TestMatrix(format, 16, 128, 1).view());
@@ -297,9 +218,10 @@ void add_decodes(const Kernels& kernels, const TestFormat& format) {
                std::to_string(x_rows);
       };
       const auto register_one = [&](const char* kernel, auto run) {
-        add(name(kernel), [&kernels, format, where, x_rows, run](benchmark::State& state) {
-          run(state, kernels, format, where, x_rows);
-        });
+        add_benchmark(name(kernel),
+                      [&kernels, format, where, x_rows, run](benchmark::State& state) {
+                        run(state, kernels, format, where, x_rows);
+                      });
       };
       if (has_i8) register_one("decode_i8", decode_i8);
       if (has_bf16) register_one("decode_bf16", decode_bf16);
@@ -314,10 +236,10 @@ void add_prefills(const Kernels& kernels, const TestFormat& format) {
   const MatmulKernels& matmul = kernels.matmul;
   const auto register_one = [&](const std::string& name, const GemmKernels& gemm,
                                 double (*peak)(int64_t), Where where, int64_t x_rows) {
-    add(name + (where == Where::kFar ? "_far" : "") + tail + std::to_string(x_rows),
-        [&gemm, peak, format, where, x_rows](benchmark::State& state) {
-          prefill(state, gemm, peak, format, where, x_rows);
-        });
+    add_benchmark(name + (where == Where::kFar ? "_far" : "") + tail + std::to_string(x_rows),
+                  [&gemm, peak, format, where, x_rows](benchmark::State& state) {
+                    prefill(state, gemm, peak, format, where, x_rows);
+                  });
   };
   const auto register_all = [&](Where where, int64_t x_rows) {
     const ProbeKernels& probe = kernels.probe;
@@ -330,10 +252,12 @@ void add_prefills(const Kernels& kernels, const TestFormat& format) {
   for (const int64_t x_rows : {16, 32}) register_all(Where::kFar, x_rows);
 }
 
-void add_all() {
+}  // namespace
+
+void add_products() {
   for (const TestFormat& format : bench_formats()) {
-    add("pack/" + format.name(),
-        [format](benchmark::State& state) { pack(state, best_kernels(), format); });
+    add_benchmark("pack/" + format.name(),
+                  [format](benchmark::State& state) { pack(state, best_kernels(), format); });
   }
   for (const Kernels* kernels : available_kernels()) {
     if (kernels->isa == Isa::kScalar) continue;
@@ -344,12 +268,4 @@ void add_all() {
   }
 }
 
-}  // namespace
 }  // namespace cohort::kernels
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  cohort::kernels::add_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}

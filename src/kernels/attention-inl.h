@@ -330,5 +330,5 @@ inline void attend(const AttentionTile& tile, const std::byte* const* blocks, in
 }
 
 inline constexpr AttentionKernels make_attention_kernels() {
-  return {store_key, store_value, attend};
+  return {store_key, store_value, attend, nullptr};
 }

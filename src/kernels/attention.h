@@ -48,12 +48,14 @@ constexpr size_t kv_key_bytes(KvFormat format, int dim) {
 constexpr size_t kv_value_bytes(KvFormat format, int dim) { return kv_bytes(format, dim, 1); }
 
 inline constexpr int kMaxAttentionRows = 64;
+inline constexpr int kMaxAttentionRowsBf16 =
+    256;  // packing a block costs as much as its products with 64 rows or so
 inline constexpr int kAttentionBlocks = 4;  // taken into a softmax at once
 
 // Query rows that share one KV head, and their online softmax. Each row sees the positions [first[r], last[r]].
 struct AttentionTile {
   KvFormat format = KvFormat::kF32;
-  int rows = 0;  // 1..kMaxAttentionRows
+  int rows = 0;  // 1..kMaxAttentionRows; in bf16 up to kMaxAttentionRowsBf16
   int key_dim = 0;
   int value_dim = 0;
   bool value_in_key = false;       // the value is the first value_dim dims of the key
@@ -61,6 +63,9 @@ struct AttentionTile {
   // [rows][kv_quant_groups(key_dim)], the queries in 8 bits, or null. Of kQ8 blocks with values of their own only: scores
   // and sums are then integer dot products, of weights that are rounded to 8 bits as well.
   const QuantizedGroup* quantized_queries = nullptr;
+  // What pack_bf16 made of them, or null. Scores and sums are then products of bf16, for which keys, values and softmax
+  // weights are rounded to it.
+  const std::byte* bf16_queries = nullptr;
   const int32_t* first = nullptr;
   const int32_t* last = nullptr;
   float* max = nullptr;      // [rows] greatest score so far; starts at -infinity
@@ -69,8 +74,17 @@ struct AttentionTile {
   float* scratch = nullptr;  // attention_scratch_floats(...)
 };
 constexpr size_t attention_scratch_floats(int key_dim, int value_dim) {
-  return static_cast<size_t>(kKvBlockTokens) *
-         (key_dim + value_dim + kMaxAttentionRows * kAttentionBlocks);
+  constexpr int kLine = 16, kEven = 31;
+  const int scores = kMaxAttentionRows * kAttentionBlocks;
+  const int floats = key_dim + value_dim;
+  const int bf16 = kAttentionBlocks * (floats + 2 * kEven) / 2;  // of all blocks, to whole units
+  return kLine + static_cast<size_t>(kKvBlockTokens) * (scores + (bf16 > floats ? bf16 : floats));
+}
+// Room for the queries in bf16.
+constexpr size_t bf16_query_bytes(int rows, int key_dim) {
+  constexpr int kRows = 16, kColumns = 32;
+  return static_cast<size_t>((rows + kRows - 1) / kRows) * ((key_dim + kColumns - 1) / kColumns) *
+         (kRows * kColumns * 2);
 }
 
 struct AttentionKernels {
@@ -82,6 +96,9 @@ struct AttentionKernels {
   // left out. What a row gets depends neither on the tile's other rows nor on slots it does not see.
   void (*attend)(const AttentionTile& tile, const std::byte* const* blocks, int count,
                  int following, int32_t position);
+  // A tile's queries in bf16, to bf16_query_bytes(rows, key_dim) on a line of 64. Null where bf16 is not multiplied faster
+  // than floats.
+  void (*pack_bf16)(const float* queries, int rows, int key_dim, std::byte* out);
 };
 
 }  // namespace cohort::kernels

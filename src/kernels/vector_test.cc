@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/testing/under_test.h"
 #include "tensor/dtype.h"
 
 namespace cohort::kernels {
@@ -233,6 +234,8 @@ struct Sizes {
   bool value_in_key = false;
 };
 
+enum class Way : uint8_t { kFloats, kDots, kBf16 };
+
 // Six blocks of which the rows see different parts, through one tile or a tile a row. What no row sees was never stored.
 class AttendFixture {
  public:
@@ -259,24 +262,28 @@ class AttendFixture {
   }
 
   // The tile's out / sum, for rows [first_row, first_row + rows) in one tile that reads no more blocks than it must.
-  Values attend(int first_row, int rows, bool by_dots = false) const {
-    const auto queries = by_dots ? quantized(first_row, rows) : std::vector<QuantizedGroup>{};
+  Values attend(int first_row, int rows, Way way = Way::kFloats) const {
+    const auto quantized_queries = quantized(first_row, rows);
+    const auto bf16_queries =
+        way == Way::kBf16 ? in_bf16(first_row, rows) : std::vector<std::byte>{};
     Values max(rows, -std::numeric_limits<float>::infinity()), sum(rows, 0.0f);
     Values out(static_cast<size_t>(rows) * sizes_.value_dim, 0.0f);
     Values scratch(attention_scratch_floats(sizes_.key_dim, sizes_.value_dim));
-    const AttentionTile tile{.format = format_,
-                             .rows = rows,
-                             .key_dim = sizes_.key_dim,
-                             .value_dim = sizes_.value_dim,
-                             .value_in_key = sizes_.value_in_key,
-                             .queries = queries_.data() + first_row * sizes_.key_dim,
-                             .quantized_queries = by_dots ? queries.data() : nullptr,
-                             .first = first_.data() + first_row,
-                             .last = last_.data() + first_row,
-                             .max = max.data(),
-                             .sum = sum.data(),
-                             .out = out.data(),
-                             .scratch = scratch.data()};
+    const AttentionTile tile{
+        .format = format_,
+        .rows = rows,
+        .key_dim = sizes_.key_dim,
+        .value_dim = sizes_.value_dim,
+        .value_in_key = sizes_.value_in_key,
+        .queries = queries_.data() + first_row * sizes_.key_dim,
+        .quantized_queries = way == Way::kDots ? quantized_queries.data() : nullptr,
+        .bf16_queries = way == Way::kBf16 ? bf16_queries.data() : nullptr,
+        .first = first_.data() + first_row,
+        .last = last_.data() + first_row,
+        .max = max.data(),
+        .sum = sum.data(),
+        .out = out.data(),
+        .scratch = scratch.data()};
     const int last_block = last_[first_row + rows - 1] / kKvBlockTokens;
     for (int b = first_[first_row] / kKvBlockTokens; b <= last_block;) {
       const int end = std::min(last_block + 1, (b / kAttentionBlocks + 1) * kAttentionBlocks);
@@ -298,6 +305,25 @@ class AttendFixture {
                                       sizes_.key_dim, 1, &queries[r * groups]);
     }
     return queries;
+  }
+
+  std::vector<std::byte> in_bf16(int first_row, int rows) const {
+    std::vector<std::byte> queries(bf16_query_bytes(rows, sizes_.key_dim));
+    kernels_.pack_bf16(queries_.data() + first_row * sizes_.key_dim, rows, sizes_.key_dim,
+                       queries.data());
+    return queries;
+  }
+
+  // What a way makes of all rows is off by this part of it.
+  double relative_error(Way way) const {
+    const Values got = attend(0, sizes_.rows, way);
+    double errors = 0, squares = 0;
+    for (int i = 0; i < sizes_.rows * sizes_.value_dim; ++i) {
+      const double wanted = plain(i / sizes_.value_dim, i % sizes_.value_dim);
+      errors += (got[i] - wanted) * (got[i] - wanted);
+      squares += wanted * wanted;
+    }
+    return std::sqrt(errors / squares);
   }
 
   double plain(int row, int column) const {
@@ -335,9 +361,9 @@ class AttendFixture {
   std::vector<int32_t> first_, last_;
 };
 
-constexpr Sizes kAttendSizes[] = {{1, 16, 16},   {2, 33, 47},       {3, 64, 64},
-                                  {5, 7, 3},     {8, 80, 96},       {9, 64, 65},
-                                  {64, 20, 128}, {4, 48, 40, true}, {19, 72, 64, true}};
+constexpr Sizes kAttendSizes[] = {
+    {1, 16, 16}, {2, 33, 47},   {3, 64, 64},   {5, 7, 3},         {8, 80, 96},
+    {9, 64, 65}, {64, 20, 128}, {35, 128, 24}, {4, 48, 40, true}, {19, 72, 64, true}};
 
 TEST_P(VectorOps, AttendIsASoftmaxOverTheSlotsARowSees) {
   for (KvFormat format : kFormats) {
@@ -352,18 +378,20 @@ TEST_P(VectorOps, AttendIsASoftmaxOverTheSlotsARowSees) {
   }
 }
 
+void expect_rows_alone_alike(const AttendFixture& fixture, const Sizes& sizes, Way way) {
+  const Values together = fixture.attend(0, sizes.rows, way);
+  for (int r = 0; r < sizes.rows; ++r) {
+    const Values part(together.begin() + r * sizes.value_dim,
+                      together.begin() + (r + 1) * sizes.value_dim);
+    ASSERT_EQ(fixture.attend(r, 1, way), part) << "row " << r << " of " << sizes.rows;
+  }
+}
+
 TEST_P(VectorOps, ARowsAttentionDoesNotDependOnTheRowsBesideIt) {
   for (KvFormat format : kFormats) {
     for (const Sizes& sizes : kAttendSizes) {
       const AttendFixture fixture(*GetParam(), format, sizes, engine_);
-      const Values together = fixture.attend(0, sizes.rows);
-      Values alone;
-      for (int r = 0; r < sizes.rows; ++r) {
-        const Values row = fixture.attend(r, 1);
-        alone.insert(alone.end(), row.begin(), row.end());
-      }
-      EXPECT_EQ(together, alone) << "format " << static_cast<int>(format) << ", " << sizes.rows
-                                 << " rows";
+      expect_rows_alone_alike(fixture, sizes, Way::kFloats);
     }
   }
 }
@@ -373,15 +401,9 @@ TEST_P(VectorOps, AttendByDotsIsAboutTheSame) {
   for (const Sizes& sizes : kAttendSizes) {
     if (sizes.value_in_key) continue;
     const AttendFixture fixture(*GetParam(), KvFormat::kQ8, sizes, engine_);
-    const Values got = fixture.attend(0, sizes.rows, true);
-    double errors = 0, squares = 0;
-    for (int i = 0; i < sizes.rows * sizes.value_dim; ++i) {
-      const double wanted = fixture.plain(i / sizes.value_dim, i % sizes.value_dim);
-      errors += (got[i] - wanted) * (got[i] - wanted);
-      squares += wanted * wanted;
-    }
-    EXPECT_LT(std::sqrt(errors / squares), 0.03) << sizes.rows << " rows";
-    EXPECT_GT(errors, 0);
+    const double error = fixture.relative_error(Way::kDots);
+    EXPECT_LT(error, 0.03) << sizes.rows << " rows";
+    EXPECT_GT(error, 1e-4) << sizes.rows << " rows";
   }
 }
 
@@ -389,18 +411,34 @@ TEST_P(VectorOps, ARowsAttentionByDotsDoesNotDependOnTheRowsBesideIt) {
   for (const Sizes& sizes : kAttendSizes) {
     if (sizes.value_in_key) continue;
     const AttendFixture fixture(*GetParam(), KvFormat::kQ8, sizes, engine_);
-    const Values together = fixture.attend(0, sizes.rows, true);
-    for (int r = 0; r < sizes.rows; ++r) {
-      const Values row = fixture.attend(r, 1, true);
-      const Values part(together.begin() + r * sizes.value_dim,
-                        together.begin() + (r + 1) * sizes.value_dim);
-      EXPECT_EQ(row, part) << "row " << r << " of " << sizes.rows;
+    expect_rows_alone_alike(fixture, sizes, Way::kDots);
+  }
+}
+
+// Numbers in bf16 are off by up to 1/512, so the scores here by about 0.006 and each weight by as much of itself.
+TEST_P(VectorOps, AttendInBf16IsAboutTheSame) {
+  if (kernels_.attention.pack_bf16 == nullptr) GTEST_SKIP() << "no bf16";
+  for (KvFormat format : kFormats) {
+    for (const Sizes& sizes : kAttendSizes) {
+      const AttendFixture fixture(*GetParam(), format, sizes, engine_);
+      const double error = fixture.relative_error(Way::kBf16);
+      EXPECT_LT(error, 0.015) << "format " << static_cast<int>(format) << ", " << sizes.rows;
+      EXPECT_GT(error, 1e-5) << "format " << static_cast<int>(format) << ", " << sizes.rows;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, VectorOps,
-                         testing::ValuesIn(available_kernels().begin(), available_kernels().end()),
+TEST_P(VectorOps, ARowsAttentionInBf16DoesNotDependOnTheRowsBesideIt) {
+  if (kernels_.attention.pack_bf16 == nullptr) GTEST_SKIP() << "no bf16";
+  for (KvFormat format : kFormats) {
+    for (const Sizes& sizes : kAttendSizes) {
+      const AttendFixture fixture(*GetParam(), format, sizes, engine_);
+      expect_rows_alone_alike(fixture, sizes, Way::kBf16);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, VectorOps, testing::ValuesIn(kernels_under_test()),
                          [](const auto& test) { return std::string(test.param->name); });
 
 }  // namespace

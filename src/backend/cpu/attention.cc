@@ -45,15 +45,17 @@ struct Tile {
   int32_t count = 0;
   int32_t first_stretch = 0;
   int32_t stretches = 0;
+  bool in_bf16 = false;
   int64_t first_task = 0;     // when stretches are tasks of their own
   float* partials = nullptr;  // of its stretches, then
 };
 
-// A tile at work: its queries, also in 8 bits if they are wanted, and what becomes of it.
+// A tile at work: its queries, also in 8 bits or bf16 if they are wanted so, and what becomes of it.
 struct Head {
   const Tile* tile = nullptr;
   float* queries = nullptr;  // [rows][key_dim]
   kernels::QuantizedGroup* quantized = nullptr;
+  std::byte* bf16 = nullptr;
   Partial total, part;
 };
 
@@ -66,6 +68,12 @@ bool takes_dots(const Compute& compute, const AttentionStep& step) {
   return compute.math == Math::kInt8;
 }
 
+// Many rows of one sequence go by way of bf16 where that is multiplied faster, unless the cache keeps all bits.
+bool takes_bf16(const Compute& compute, const AttentionStep& step) {
+  return compute.math != Math::kF32 && step.cache->format() != kernels::KvFormat::kF32 &&
+         compute.kernels.vector.attention.pack_bf16 != nullptr;
+}
+
 class Run {
  public:
   Run(const Compute& compute, const AttentionStep& step)
@@ -75,6 +83,7 @@ class Run {
         group_(step.heads / spec_.kv_heads),
         value_dim_(step.layer->value_columns()),
         by_dots_(takes_dots(compute, step)),
+        in_bf16_(!by_dots_ && takes_bf16(compute, step)),
         scratch_(compute.arena) {}
 
   void operator()() {
@@ -100,30 +109,37 @@ class Run {
   // ---- planning ----
 
   void plan_tiles() {
-    const int32_t most = items_a_tile();
     int64_t count = 0;
     for (const SequenceRun& run : step_.plan->runs)
-      count += divide_up(run.rows * group_, most) * spec_.kv_heads;
+      count += divide_up(run.rows * group_, items_a_tile(run)) * spec_.kv_heads;
     Tile* tile = scratch_.make<Tile>(count);
     std::uninitialized_value_construct_n(tile, count);
     tiles_ = {tile, static_cast<size_t>(count)};
     for (const SequenceRun& run : step_.plan->runs) {
+      const int32_t items = run.rows * group_, most = items_a_tile(run);
       for (int32_t head = 0; head < spec_.kv_heads; ++head) {
-        for (int32_t first = 0; first < run.rows * group_; first += most) {
-          *tile++ = make_tile(run, head, first, std::min(most, run.rows * group_ - first));
-        }
+        for (int32_t first = 0; first < items; first += most)
+          *tile++ = make_tile(run, head, first, std::min(most, items - first));
       }
     }
   }
 
+  bool in_bf16(const SequenceRun& run) const {
+    constexpr int32_t kFewest = 16;
+    return in_bf16_ && run.rows * group_ >= kFewest;
+  }
+
   // As many as the kernel takes, so that a KV block serves many rows; fewer when there would be too few tiles for all
   // workers.
-  int32_t items_a_tile() const {
+  int32_t items_a_tile(const SequenceRun& of) const {
     int64_t items = 0;
     for (const SequenceRun& run : step_.plan->runs) items += int64_t{run.rows} * step_.heads;
     constexpr int64_t kFewest = 8;
     const int64_t fair = divide_up<int64_t>(items, compute_.pool.workers());
-    return static_cast<int32_t>(std::clamp<int64_t>(fair, kFewest, kernels::kMaxAttentionRows));
+    return static_cast<int32_t>(std::clamp<int64_t>(fair, kFewest, most_items(in_bf16(of))));
+  }
+  static int64_t most_items(bool in_bf16) {
+    return in_bf16 ? kernels::kMaxAttentionRowsBf16 : kernels::kMaxAttentionRows;
   }
 
   Tile make_tile(const SequenceRun& run, int32_t head, int32_t first, int32_t count) {
@@ -132,6 +148,7 @@ class Run {
     Tile tile{
         .run = &run, .kv_head = head, .first = first, .count = count, .first_stretch = stretch};
     tile.stretches = to / kStretch - stretch + 1;
+    tile.in_bf16 = in_bf16(run);
     tile.first_task = tasks_;
     tasks_ += tile.stretches;
     partial_floats_ += tile.stretches * Partial::floats(count, value_dim_);
@@ -157,7 +174,10 @@ class Run {
     const auto tiles = static_cast<int64_t>(tiles_.size());
     if (tiles != static_cast<int64_t>(step_.plan->runs.size()) * spec_.kv_heads) return 1;
     int32_t most_rows = 1;
-    for (const Tile& tile : tiles_) most_rows = std::max(most_rows, tile.count);
+    for (const Tile& tile : tiles_) {
+      if (tile.in_bf16) return 1;  // many rows
+      most_rows = std::max(most_rows, tile.count);
+    }
     int64_t most = 1;
     for (int32_t heads = 2; heads <= spec_.kv_heads; ++heads) {
       const bool fits =
@@ -168,17 +188,21 @@ class Run {
   }
 
   // A worker's room, for so many rows of all heads at work together: packed queries, two partial results, the kernel's
-  // scratch, the queries in 8 bits.
+  // scratch, the queries in 8 bits or bf16.
   void make_rooms() {
-    constexpr int64_t kRows = kernels::kMaxAttentionRows;
-    query_floats_ = kRows * spec_.key_dim;
-    scratch_at_ = query_floats_ + 2 * Partial::floats(kRows, value_dim_);
+    const int64_t rows = most_items(in_bf16_);
+    query_floats_ = rows * spec_.key_dim;
+    scratch_at_ = query_floats_ + 2 * Partial::floats(rows, value_dim_);
     room_floats_ = scratch_at_ + static_cast<int64_t>(
                                      kernels::attention_scratch_floats(spec_.key_dim, value_dim_));
-    quantized_at_ = room_floats_;
-    if (by_dots_) room_floats_ += divide_up<int64_t>(kRows * groups() * kGroupBytes, sizeof(float));
-    room_floats_ = round_up<int64_t>(room_floats_, 16);
+    rounded_at_ = room_floats_ = round_up<int64_t>(room_floats_, 16);
+    room_floats_ += round_up<int64_t>(divide_up<int64_t>(rounded_bytes(rows), sizeof(float)), 16);
     rooms_ = scratch_.make<float>(room_floats_ * compute_.pool.workers());
+  }
+  int64_t rounded_bytes(int64_t rows) const {
+    if (by_dots_) return rows * groups() * kGroupBytes;
+    if (!in_bf16_) return 0;
+    return static_cast<int64_t>(kernels::bf16_query_bytes(static_cast<int>(rows), spec_.key_dim));
   }
   int32_t groups() const { return kernels::kv_quant_groups(spec_.key_dim); }
   float* room_of(int worker) const { return rooms_ + worker * room_floats_; }
@@ -186,10 +210,9 @@ class Run {
   // The tile's place in a room, in which tiles of `rows` rows together come before it; with its queries.
   Head place(const Tile& tile, int32_t rows, float* room) const {
     Head head{.tile = &tile, .queries = room + int64_t{rows} * spec_.key_dim};
-    if (by_dots_) {
-      head.quantized = reinterpret_cast<kernels::QuantizedGroup*>(room + quantized_at_) +
-                       int64_t{rows} * groups();
-    }
+    auto* rounded = reinterpret_cast<std::byte*>(room + rounded_at_) + rounded_bytes(rows);
+    if (by_dots_) head.quantized = reinterpret_cast<kernels::QuantizedGroup*>(rounded);
+    if (tile.in_bf16) head.bf16 = rounded;
     float* partials = room + query_floats_ + 2 * Partial::floats(rows, value_dim_);
     head.total = Partial::at(partials, tile.count);
     head.part = Partial::at(partials + Partial::floats(tile.count, value_dim_), tile.count);
@@ -269,6 +292,10 @@ class Run {
       std::copy_n(step_.q.row(row(tile, i)) + head(tile, i) * dim, dim, place.queries + i * dim);
     }
     compute_.kernels.vector.scale(place.queries, step_.scale, tile.count * dim);
+    if (place.bf16 != nullptr) {
+      compute_.kernels.vector.attention.pack_bf16(place.queries, tile.count, spec_.key_dim,
+                                                  place.bf16);
+    }
     if (!by_dots_) return;
     for (int32_t i = 0; i < tile.count; ++i) {
       compute_.kernels.matmul.quantize_activation(place.queries + i * dim, dim, 1,
@@ -279,7 +306,7 @@ class Run {
   // The stretch of all heads, each into its part.
   void attend_stretch(std::span<const Head> heads, int32_t stretch, float* scratch) const {
     const Tile& tile = *heads[0].tile;
-    int32_t first[kernels::kMaxAttentionRows], last[kernels::kMaxAttentionRows];
+    int32_t first[kernels::kMaxAttentionRowsBf16], last[kernels::kMaxAttentionRowsBf16];
     for (int32_t i = 0; i < tile.count; ++i) {
       first[i] = first_seen(*tile.run, tile.first + i);
       last[i] = position(*tile.run, tile.first + i);
@@ -311,6 +338,7 @@ class Run {
         const Head& head = heads[h];
         rows.queries = head.queries;
         rows.quantized_queries = head.quantized;
+        rows.bf16_queries = head.bf16;
         rows.max = head.part.max;
         rows.sum = head.part.sum;
         rows.out = head.part.out;
@@ -366,13 +394,14 @@ class Run {
   const int32_t group_;
   const int32_t value_dim_;
   const bool by_dots_;  // in 8 bits
+  const bool in_bf16_;  // runs of many rows
   Scratch scratch_;
   std::span<Tile> tiles_;
   int64_t tasks_ = 0;
   int64_t partial_floats_ = 0;
   int64_t query_floats_ = 0;
   int64_t scratch_at_ = 0;
-  int64_t quantized_at_ = 0;
+  int64_t rounded_at_ = 0;
   int64_t room_floats_ = 0;
   float* rooms_ = nullptr;
 };

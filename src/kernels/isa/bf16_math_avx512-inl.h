@@ -1,7 +1,12 @@
 // Products of pairs of bf16, summed in float, for gemm-inl.h.
 
+// 32 values in bf16, one after the other.
+inline __m512i bf16_line(F32 low, F32 high) {
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v));
+}
+
 inline __m512i bf16_pairs(F32 even, F32 odd) {
-  const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd.v, even.v));
+  const __m512i halves = bf16_line(even, odd);
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
                                          8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(order, halves);
@@ -22,7 +27,7 @@ struct Bf16Math {
   static void narrow(const float* x, int64_t columns, Element* out) {
     const F32 low = load_columns(x, columns);
     const F32 high = load_columns(x + kLanes, columns - kLanes);
-    _mm512_storeu_si512(out, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+    _mm512_storeu_si512(out, bf16_line(low, high));
   }
 };
 

@@ -6,7 +6,7 @@ inline void round_activation(const float* x, int64_t columns, int64_t stride, Bf
   for (int64_t k = 0; k < columns; k += kActivationGroup, out += stride) {
     const F32 low = load_columns(x + k, columns - k);
     const F32 high = load_columns(x + k + kLanes, columns - k - kLanes);
-    _mm512_storeu_si512(out->pairs, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+    _mm512_storeu_si512(out->pairs, bf16_line(low, high));
   }
 }
 

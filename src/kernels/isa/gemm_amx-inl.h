@@ -212,6 +212,19 @@ inline constexpr MatmulKernels with_amx(MatmulKernels kernels) {
   return kernels;
 }
 
+// Products of pairs for attention_bf16_avx512-inl.h, whose layout is that of activations and widened weights here.
+template <class Tiles>
+struct AmxProduct {
+  static void begin() { Tiles::configure(); }
+  static void end() { Tiles::release(); }
+  static void multiply(const PairProduct& p) {
+    const auto multiply =
+        p.rows > kAmxRows ? amx_multiply_block<Tiles, true> : amx_multiply_block<Tiles, false>;
+    multiply({p.a, p.a_tile_bytes, p.a}, p.b, p.units, p.add, {p.y, p.stride, p.rows, p.columns});
+  }
+};
+static_assert(kPairTileBytes == kAmxTileBytes && kUnitWords == kAmxUnitWords);
+
 // What the registers do at best: products from tiles that are never loaded anew.
 template <class Tiles>
 double amx_probe(int64_t rounds) {

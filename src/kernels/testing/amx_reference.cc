@@ -13,9 +13,10 @@ namespace {
 #include "kernels/matmul-inl.h"
 #include "kernels/isa/bf16_math_avx512-inl.h"
 #include "kernels/isa/decode_bf16_avx512-inl.h"
+#include "kernels/vector-inl.h"
+#include "kernels/isa/attention_bf16_avx512-inl.h"
 #include "kernels/isa/gemm_amx-inl.h"
 #include "kernels/probe-inl.h"
-#include "kernels/vector-inl.h"
 
 // This file is compiled for AVX-512, so it must not share functions with others (isa/prelude.h).
 inline void require(bool what_a_cpu_wants) {
@@ -107,7 +108,7 @@ struct ReferenceTiles {
 constexpr Kernels kReference = {
     "amx_reference", Isa::kAmx,
     with_amx<ReferenceTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
-    make_vector_kernels(), with_amx_probe<ReferenceTiles>(make_probe_kernels<Bf16Math>())};
+    with_bf16_attention<AmxProduct<ReferenceTiles>>(make_vector_kernels()), with_amx_probe<ReferenceTiles>(make_probe_kernels<Bf16Math>())};
 
 }  // namespace
 
