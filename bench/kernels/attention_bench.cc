@@ -1,8 +1,8 @@
-// Attention of one KV head on one core, 64 dims, each beside its limit measured in the same moments.
+// Attention on one core, 64 dims, each beside its limit measured in the same moments.
 //
-//   attend_decode   the 4 rows of a token over a cache larger than those of the CPU: GB/s of keys and values, of those the
-//                   machine reads; _dots are integer products
-//   attend_prompt   as many rows as a tile takes over 8,192 positions: GFLOP/s, of those of the multiply-add instruction from registers
+//   attend_decode   a token's 4 rows of each of 8 KV heads, whose blocks lie side by side as in a page, over a cache larger
+//                   than those of the CPU: GB/s of keys and values, of those the machine reads; _dots are integer products
+//   attend_prompt   one head, as many rows as a tile takes over 8,192 positions: GFLOP/s, of those of the multiply-add instruction from registers
 #include <cstring>
 #include <limits>
 #include <random>
@@ -65,7 +65,7 @@ class Cache {
   HugeBytes bytes_;
 };
 
-// Rows that see the whole cache.
+// Rows of one head that see the whole cache.
 class Rows {
  public:
   Rows(const Kernels& kernels, KvFormat format, Way way, int rows)
@@ -103,17 +103,13 @@ class Rows {
     tile_.scratch = scratch_.data();
   }
 
-  void attend(const Cache& cache) {
+  void clear() {
     std::fill(max_.begin(), max_.end(), -std::numeric_limits<float>::infinity());
     std::fill(sum_.begin(), sum_.end(), 0.0f);
     std::fill(out_.begin(), out_.end(), 0.0f);
-    const std::byte* blocks[2 * kAttentionBlocks];
-    for (int32_t b = 0; b < cache.blocks(); b += kAttentionBlocks) {
-      const int count = std::min(kAttentionBlocks, cache.blocks() - b);
-      const int known = std::min(2 * kAttentionBlocks, cache.blocks() - b);
-      for (int i = 0; i < known; ++i) blocks[i] = cache.at(b + i);
-      kernels_.attend(tile_, blocks, count, known - count, b * kKvBlockTokens);
-    }
+  }
+  void attend(const std::byte* const* blocks, int following, int32_t first_block) {
+    kernels_.attend(tile_, blocks, kAttentionBlocks, following, first_block * kKvBlockTokens);
     benchmark::DoNotOptimize(out_.data());
   }
 
@@ -127,17 +123,41 @@ class Rows {
   AttentionTile tile_;
 };
 
+// Blocks of the pages from `page` on, of one of `heads` heads.
+void find_blocks(const Cache& cache, int32_t page, int heads, int head, const std::byte** blocks) {
+  for (int i = 0; i < kAttentionBlocks; ++i) blocks[i] = cache.at((page + i) * heads + head);
+}
+
+// All heads take some pages before the next ones, as in backend/cpu.
+void attend_all(const Cache& cache, std::vector<Rows>& heads) {
+  const auto count = static_cast<int>(heads.size());
+  const int32_t pages = cache.blocks() / count / kAttentionBlocks * kAttentionBlocks;
+  for (Rows& head : heads) head.clear();
+  for (int32_t page = 0; page < pages; page += kAttentionBlocks) {
+    for (int h = 0; h < count; ++h) {
+      const std::byte* blocks[2 * kAttentionBlocks];
+      const int32_t next_page = h + 1 < count ? page : page + kAttentionBlocks;
+      const int following = next_page < pages ? kAttentionBlocks : 0;
+      find_blocks(cache, page, count, h, blocks);
+      if (following > 0)
+        find_blocks(cache, next_page, count, (h + 1) % count, blocks + kAttentionBlocks);
+      heads[static_cast<size_t>(h)].attend(blocks, following, page);
+    }
+  }
+}
+
 void decode(benchmark::State& state, const Kernels& kernels, KvFormat format, Way way) {
-  constexpr int kRows = 4;
+  constexpr int kHeads = 8, kRows = 4;
   const Cache cache(kernels.vector.attention, format,
                     static_cast<int32_t>(kFarBytes / block_bytes(format)));
-  Rows rows(kernels, format, way, kRows);
+  std::vector<Rows> heads;
+  for (int h = 0; h < kHeads; ++h) heads.emplace_back(kernels, format, way, kRows);
   const size_t size = cache.size_bytes() / 256 * 256;
   Rates rates;
   for (auto _ : state) {
     const double limit =
         seconds_of([&] { benchmark::DoNotOptimize(kernels.probe.read(cache.at(0), size)); });
-    const double time = seconds_of([&] { rows.attend(cache); });
+    const double time = seconds_of([&] { attend_all(cache, heads); });
     state.SetIterationTime(time);
     rates.add(static_cast<double>(cache.size_bytes()), time, static_cast<double>(size), limit);
   }
@@ -147,14 +167,15 @@ void decode(benchmark::State& state, const Kernels& kernels, KvFormat format, Wa
 void prompt(benchmark::State& state, const Kernels& kernels, KvFormat format, Way way) {
   const Cache cache(kernels.vector.attention, format, kPromptPositions / kKvBlockTokens);
   const int count = way == Way::kBf16 ? kMaxAttentionRowsBf16 : kMaxAttentionRows;
-  Rows rows(kernels, format, way, count);
+  std::vector<Rows> rows;
+  rows.emplace_back(kernels, format, way, count);
   const auto peak = way == Way::kBf16 ? kernels.probe.multiply_fast : kernels.probe.multiply_f32;
   const double operations = 4.0 * count * kPromptPositions * kDim;
   Rates rates;
   for (auto _ : state) {
     double limit_operations = 0;
     const double limit = seconds_of([&] { limit_operations = peak(kProbeRounds); });
-    const double time = seconds_of([&] { rows.attend(cache); });
+    const double time = seconds_of([&] { attend_all(cache, rows); });
     state.SetIterationTime(time);
     rates.add(operations, time, limit_operations, limit);
   }

@@ -61,17 +61,18 @@ struct Head {
 
 constexpr int64_t kGroupBytes = sizeof(kernels::QuantizedGroup);
 
-// As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for.
-bool takes_dots(const Compute& compute, const AttentionStep& step) {
-  if (step.cache->format() != kernels::KvFormat::kQ8 || step.layer->value_in_key()) return false;
-  if (compute.math == Math::kFast) return step.q.rows <= kernels::kMaxDecodeRows;
-  return compute.math == Math::kInt8;
-}
-
 // Many rows of one sequence go by way of bf16 where that is multiplied faster, unless the cache keeps all bits.
 bool takes_bf16(const Compute& compute, const AttentionStep& step) {
   return compute.math != Math::kF32 && step.cache->format() != kernels::KvFormat::kF32 &&
          compute.kernels.vector.attention.pack_bf16 != nullptr;
+}
+
+// As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for.
+bool takes_dots(const Compute& compute, const AttentionStep& step) {
+  if (step.cache->format() != kernels::KvFormat::kQ8 || step.layer->value_in_key()) return false;
+  if (compute.math == Math::kFast || takes_bf16(compute, step))
+    return step.q.rows <= kernels::kMaxDecodeRows;
+  return compute.math == Math::kInt8;
 }
 
 class Run {
