@@ -72,7 +72,8 @@ inline void score_all(const AttentionTile& tile, const Block& keys, float* score
 // ---- softmax ----
 
 // Turns a row's scores of the slots [begin, end) into exp(score - max) and the others of [0, slots) into 0. Returns what
-// the row's earlier sums have to be multiplied with.
+// the row's earlier sums have to be multiplied with. Weights that will be rounded to 8 bits may be rough.
+template <bool kRough>
 inline float soften_row(float* scores, int begin, int end, int slots, float& max_so_far,
                         float& sum_so_far) {
   for (int t = 0; t < begin; ++t) scores[t] = kMinusInfinity;
@@ -81,9 +82,11 @@ inline float soften_row(float* scores, int begin, int end, int slots, float& max
   for (int t = kLanes; t < slots; t += kLanes) greatest = max(greatest, load(scores + t));
   const float before = max_so_far, here = maximum(greatest);
   const float now = here > before ? here : before;
+  const F32 shift = broadcast(kRough ? -now * kLog2e : -now), log2e = broadcast(kLog2e);
   F32 sums = zero();
   for (int t = 0; t < slots; t += kLanes) {
-    const F32 weight = exp(load(scores + t) - broadcast(now));
+    const F32 score = load(scores + t);
+    const F32 weight = kRough ? rough_exp2(fma(score, log2e, shift)) : exp(score + shift);
     store(scores + t, weight);
     sums = sums + weight;
   }
@@ -99,6 +102,7 @@ inline float soften_row(float* scores, int begin, int end, int slots, float& max
 }
 
 // Softens all rows, and returns the end of the slots that any of them sees.
+template <bool kRough>
 inline int soften_all(const AttentionTile& tile, int32_t position, int slots, float* scores,
                       float* factors) {
   int last_end = 0;
@@ -112,7 +116,7 @@ inline int soften_all(const AttentionTile& tile, int32_t position, int slots, fl
       factors[r] = 1.0f;
       continue;
     }
-    factors[r] = soften_row(row, begin, end, slots, tile.max[r], tile.sum[r]);
+    factors[r] = soften_row<kRough>(row, begin, end, slots, tile.max[r], tile.sum[r]);
     last_end = end > last_end ? end : last_end;
   }
   return last_end;
@@ -305,15 +309,15 @@ inline void sum_each(const AttentionTile& tile, const std::byte* const* blocks, 
 }
 
 inline void sum_together(const AttentionTile& tile, const std::byte* const* blocks, int count,
-                         const Stages& stages, const Weighted& by) {
+                         const Stages& stages, float* weights, const float* factors, int end) {
   const int steps = (tile.value_dim + kLanes - 1) / kLanes * kQuadsAGroup;
   DotBlocks together;
   for (int b = 0; b < count; ++b) {
     together.values[b] = q8_block(values_of(tile, blocks[b]), tile.value_dim);
     together.ahead[b] = stages.after(count + b, steps);
   }
-  together.count = (by.end + kKvBlockTokens - 1) / kKvBlockTokens;
-  sum_by_dots(tile, together, by);
+  together.count = (end + kKvBlockTokens - 1) / kKvBlockTokens;
+  sum_by_dots(tile, together, weights, factors, end);
 }
 
 inline void attend(const AttentionTile& tile, const std::byte* const* blocks, int count,
@@ -324,9 +328,13 @@ inline void attend(const AttentionTile& tile, const std::byte* const* blocks, in
     score_block(tile, blocks[b], scores + b * kKvBlockTokens, stages.after(b, key_steps(tile)));
   }
   float factors[kMaxAttentionRows];
-  const int end = soften_all(tile, position, count * kKvBlockTokens, scores, factors);
-  by_dots(tile) ? sum_together(tile, blocks, count, stages, {scores, factors, end})
-                : sum_each(tile, blocks, count, stages, {scores, factors, end});
+  const int slots = count * kKvBlockTokens;
+  if (by_dots(tile)) {
+    const int end = soften_all<true>(tile, position, slots, scores, factors);
+    return sum_together(tile, blocks, count, stages, scores, factors, end);
+  }
+  const int end = soften_all<false>(tile, position, slots, scores, factors);
+  sum_each(tile, blocks, count, stages, {scores, factors, end});
 }
 
 inline constexpr AttentionKernels make_attention_kernels() {

@@ -73,29 +73,75 @@ struct QuantizedWeights {
   float scale;
 };
 
-inline void quantize_weights(const Q8Block& values, const float* weights, int end,
-                             QuantizedWeights& out) {
-  F32 scaled[kBlockVectors];
-  F32 greatest = zero();
-  COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-    const int slot = v * kLanes;
-    scaled[v] = load(weights + slot) * values.value_scales(slot, end);
-    greatest = max(greatest, scaled[v]);
-  }
-  out.scale = maximum(greatest) * (1.0f / 254.0f);
-  const F32 inverse = broadcast(out.scale > 0x1p-126f ? 1.0f / out.scale : 0.0f);
-  const F32 most = broadcast(254.0f);
-  COHORT_UNROLL for (int v = 0; v < kBlockVectors; ++v) {
-    store_u8(out.codes + v * kLanes, min(round(scaled[v] * inverse), most));
-  }
-}
-
 // Blocks whose values are summed at once.
 struct DotBlocks {
   Q8Block values[kAttentionBlocks];
   Ahead ahead[kAttentionBlocks];
   int count = 0;
   QuantizedWeights weights[kMaxAttentionRows][kAttentionBlocks];
+};
+
+// Weights of some rows and blocks: kLanes of them are rounded side by side, for what takes long is to find the greatest.
+class WeightRounding {
+ public:
+  WeightRounding(const AttentionTile& tile, DotBlocks& blocks, float* weights, int end)
+      : blocks_(blocks), weights_(weights), all_(tile.rows * kAttentionBlocks) {
+    for (int b = 0; b < blocks.count; ++b) {
+      for (int slot = 0; slot < kKvBlockTokens; slot += kLanes) {
+        store(scales_ + b * kKvBlockTokens + slot,
+              blocks.values[b].value_scales(slot, end - b * kKvBlockTokens));
+      }
+    }
+  }
+  void operator()() {
+    for (int first = 0; first < all_; first += kLanes) round_some(first);
+  }
+
+ private:
+  static int row(int i) { return i / kAttentionBlocks; }
+  static int block(int i) { return i % kAttentionBlocks; }
+  bool is_there(int i) const { return i < all_ && block(i) < blocks_.count; }
+  float* weights(int i) const {
+    return weights_ + row(i) * kScoreStride + block(i) * kKvBlockTokens;
+  }
+
+  void round_some(int first) {
+    F32 greatest[kLanes];
+    for (int i = 0; i < kLanes; ++i)
+      greatest[i] = is_there(first + i) ? scale_one(first + i) : zero();
+    const F32 scales = each_maximum(greatest) * broadcast(1.0f / 254.0f);
+    const F32 least = broadcast(0x1p-126f);
+    float scale[kLanes], inverse[kLanes];
+    store(scale, scales);
+    store(inverse, select_less(least, scales, broadcast(1.0f) / max(scales, least), zero()));
+    for (int i = 0; i < kLanes; ++i) {
+      if (is_there(first + i)) round_one(first + i, scale[i], inverse[i]);
+    }
+  }
+  // By the values' scales, in place; returns the greatest by lanes.
+  F32 scale_one(int i) {
+    float* at = weights(i);
+    F32 greatest = zero();
+    COHORT_UNROLL for (int t = 0; t < kKvBlockTokens; t += kLanes) {
+      const F32 scaled = load(at + t) * load(scales_ + block(i) * kKvBlockTokens + t);
+      store(at + t, scaled);
+      greatest = max(greatest, scaled);
+    }
+    return greatest;
+  }
+  void round_one(int i, float scale, float inverse) {
+    QuantizedWeights& out = blocks_.weights[row(i)][block(i)];
+    const float* at = weights(i);
+    out.scale = scale;
+    COHORT_UNROLL for (int t = 0; t < kKvBlockTokens; t += kLanes) {
+      store_u8(out.codes + t, min(round(load(at + t) * broadcast(inverse)), broadcast(254.0f)));
+    }
+  }
+
+  DotBlocks& blocks_;
+  float* weights_;  // [rows][kScoreStride]
+  int all_;
+  float scales_[kScoreStride];
 };
 
 // out[r] = out[r] * factors[r] + the sum over the blocks, of kLanes columns, or `n` if fewer, from `column` on.
@@ -130,16 +176,11 @@ inline void sum_columns(const AttentionTile& tile, DotBlocks& blocks, const floa
   }
 }
 
-inline void sum_by_dots(const AttentionTile& tile, DotBlocks& blocks, const Weighted& by) {
-  for (int r = 0; r < tile.rows; ++r) {
-    for (int b = 0; b < blocks.count; ++b) {
-      const int first = b * kKvBlockTokens;
-      quantize_weights(blocks.values[b], by.weights + r * kScoreStride + first, by.end - first,
-                       blocks.weights[r][b]);
-    }
-  }
+inline void sum_by_dots(const AttentionTile& tile, DotBlocks& blocks, float* weights,
+                        const float* factors, int end) {
+  WeightRounding(tile, blocks, weights, end)();
   for_row_tiles<kSumRows>(tile.rows, [&]<int kRows>(int r) {
     for (int c = 0; c < tile.value_dim; c += kLanes)
-      sum_columns<kRows>(tile, blocks, by.factors, r, c);
+      sum_columns<kRows>(tile, blocks, factors, r, c);
   });
 }

@@ -26,6 +26,17 @@ inline void for_each_vector(int64_t size, Full full, Part part) {
   return select_less(x, lowest, zero(), p * exp2i(n));
 }
 
+inline constexpr float kLog2e = 1.44269504f;
+
+// 2^x with a relative error under 8e-5, for results that will be rounded to few bits; 0 of -infinity.
+[[gnu::always_inline]] inline F32 rough_exp2(F32 x) {
+  const F32 r = fraction(x);
+  F32 p = fma(broadcast(0.07802452f), r, broadcast(0.22606716f));
+  p = fma(p, r, broadcast(0.69583354f));
+  p = fma(p, r, broadcast(0.99992522f));
+  return times_exp2(p, x);
+}
+
 inline F32 sigmoid(F32 x) { return broadcast(1.0f) / (broadcast(1.0f) + exp(zero() - x)); }
 
 inline float sum_of_squares(const float* x, int64_t size) {

@@ -8,7 +8,7 @@
 //   scores   a queries, units of dims; b keys, columns are the positions of a block
 //   sums     a weights, units of positions, a block each; b values, columns are dims
 
-inline constexpr int kPairRows = 16;               // of a row tile
+inline constexpr int kPairRows = kLanes;           // of a row tile
 inline constexpr int kRowsAtOnce = 2 * kPairRows;  // of a product
 inline constexpr int kPairColumns = 32;
 inline constexpr int kUnitBf16 = 32;  // of a row in a unit
@@ -31,8 +31,6 @@ struct PairProduct {
 
 constexpr int64_t row_tiles(int rows) { return (rows + kPairRows - 1) / kPairRows; }
 constexpr int64_t units_of(int columns) { return (columns + kUnitBf16 - 1) / kUnitBf16; }
-
-inline constexpr float kLog2e = 1.44269504f;
 
 inline void store_line(void* to, __m512i line) { _mm512_storeu_si512(to, line); }
 
@@ -185,25 +183,6 @@ inline void pack_values(const AttentionTile& tile, const std::byte* block, int b
   });
 }
 
-// words[i][k] becomes words[k][i].
-inline void transpose_words(__m512i (&words)[16]) {
-  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-  const __m512i other = _mm512_set1_epi32(16);  // selects the second operand
-  COHORT_UNROLL for (int step = 8; step > 0; step /= 2) {
-    const __m512i by = _mm512_set1_epi32(step);
-    const __mmask16 upper = _mm512_test_epi32_mask(lanes, by);
-    const __m512i down = _mm512_sub_epi32(lanes, by), up = _mm512_add_epi32(lanes, by);
-    const __m512i first = _mm512_mask_add_epi32(lanes, upper, down, other);
-    const __m512i second = _mm512_mask_add_epi32(up, upper, lanes, other);
-    COHORT_UNROLL for (int i = 0; i < 16; ++i) {
-      if ((i & step) != 0) continue;
-      const __m512i a = words[i], b = words[i + step];
-      words[i] = _mm512_permutex2var_epi32(a, first, b);
-      words[i + step] = _mm512_permutex2var_epi32(a, second, b);
-    }
-  }
-}
-
 // The values of a block that keeps none: a dim's 32 positions are 16 pairs, which are to lie in 16 lines.
 inline void pack_values_of_keys(const AttentionTile& tile, const std::byte* block, int b, int end,
                                 const Bf16Rooms& rooms) {
@@ -231,29 +210,6 @@ inline void pack_values_of_keys(const AttentionTile& tile, const std::byte* bloc
 
 // ---- softmax, of a row tile at a time ----
 
-// 2^x with a relative error under 8e-5, far below what rounding to bf16 adds; 0 of -infinity.
-inline F32 rough_exp2(F32 x) {
-  const F32 r = {_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // x - floor(x)
-  F32 p = fma(broadcast(0.07802452f), r, broadcast(0.22606716f));
-  p = fma(p, r, broadcast(0.69583354f));
-  p = fma(p, r, broadcast(0.99992522f));
-  return {_mm512_scalef_ps(p.v, x.v)};  // p * 2^floor(x)
-}
-
-// Lane i of the result is all lanes of rows[i] together.
-template <class Join>
-inline F32 join_lanes(const F32 (&rows)[kPairRows], Join join) {
-  __m512i words[kPairRows];
-  COHORT_UNROLL for (int i = 0; i < kPairRows; ++i) words[i] = _mm512_castps_si512(rows[i].v);
-  transpose_words(words);
-  F32 joined[kPairRows];
-  COHORT_UNROLL for (int i = 0; i < kPairRows; ++i) joined[i] = {_mm512_castsi512_ps(words[i])};
-  COHORT_UNROLL for (int step = kPairRows / 2; step > 0; step /= 2) {
-    COHORT_UNROLL for (int i = 0; i < step; ++i) joined[i] = join(joined[i], joined[i + step]);
-  }
-  return joined[0];
-}
-
 // Slots of a group that a row sees.
 struct SlotRange {
   int begin, end;
@@ -277,7 +233,7 @@ inline F32 greatest_scores(const AttentionTile& tile, int first_row, int rows, i
     for (int t = seen.end < 0 ? 0 : seen.end; t < slots; ++t) scores[t] = kMinusInfinity;
     for (int t = 0; t < slots; t += kLanes) greatest[i] = max(greatest[i], load(scores + t));
   }
-  return join_lanes(greatest, [](F32 a, F32 b) { return max(a, b); });
+  return each_maximum(greatest);
 }
 
 // Weights of a row by its scores, in lines of kPairTileBytes from one block to the next; returns their sum by lanes.
@@ -311,7 +267,7 @@ inline void soften_row_tile(const AttentionTile& tile, int first_row, int32_t po
     if (i >= rows) continue;
     sums[i] = weigh_row(scores + i * kScoreStride, slots, shifts[i], weights + i * kPairRowBytes);
   }
-  const F32 sum = join_lanes(sums, [](F32 a, F32 b) { return a + b; });
+  const F32 sum = each_sum(sums);
   store_part(tile.sum + first_row, fma(load_part(tile.sum + first_row, rows), factor, sum), rows);
   store_part(tile.max + first_row, now, rows);
   for (int i = 0; i < rows; ++i) {

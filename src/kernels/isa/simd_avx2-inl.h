@@ -86,6 +86,9 @@ inline F32 exp2i(F32 a) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(a.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
 }
+inline F32 bounded(F32 a) { return max(a, broadcast(-127.0f)); }
+inline F32 fraction(F32 a) { return bounded(a) - F32{_mm256_floor_ps(bounded(a).v)}; }
+inline F32 times_exp2(F32 p, F32 a) { return p * exp2i({_mm256_floor_ps(bounded(a).v)}); }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }
@@ -98,6 +101,16 @@ inline float maximum(F32 a) {
   __m128 half = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   half = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+inline F32 each_sum(const F32 (&rows)[kLanes]) {
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = sum(rows[i]);
+  return load(lanes);
+}
+inline F32 each_maximum(const F32 (&rows)[kLanes]) {
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = maximum(rows[i]);
+  return load(lanes);
 }
 
 struct U32 {

@@ -71,11 +71,53 @@ inline F32 round(F32 a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline F32 exp2i(F32 a) { return {_mm512_scalef_ps(_mm512_set1_ps(1.0f), a.v)}; }
+inline F32 fraction(F32 a) {
+  return {_mm512_reduce_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+}
+inline F32 times_exp2(F32 p, F32 a) { return {_mm512_scalef_ps(p.v, a.v)}; }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }
 inline float sum(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float maximum(F32 a) { return _mm512_reduce_max_ps(a.v); }
+
+// words[i][k] becomes words[k][i].
+inline void transpose_words(__m512i (&words)[kLanes]) {
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i other = _mm512_set1_epi32(kLanes);  // selects the second operand
+  COHORT_UNROLL for (int step = kLanes / 2; step > 0; step /= 2) {
+    const __m512i by = _mm512_set1_epi32(step);
+    const __mmask16 upper = _mm512_test_epi32_mask(lanes, by);
+    const __m512i down = _mm512_sub_epi32(lanes, by), up = _mm512_add_epi32(lanes, by);
+    const __m512i first = _mm512_mask_add_epi32(lanes, upper, down, other);
+    const __m512i second = _mm512_mask_add_epi32(up, upper, lanes, other);
+    COHORT_UNROLL for (int i = 0; i < kLanes; ++i) {
+      if ((i & step) != 0) continue;
+      const __m512i a = words[i], b = words[i + step];
+      words[i] = _mm512_permutex2var_epi32(a, first, b);
+      words[i + step] = _mm512_permutex2var_epi32(a, second, b);
+    }
+  }
+}
+
+template <class Join>
+inline F32 join_each(const F32 (&rows)[kLanes], Join join) {
+  __m512i words[kLanes];
+  COHORT_UNROLL for (int i = 0; i < kLanes; ++i) words[i] = _mm512_castps_si512(rows[i].v);
+  transpose_words(words);
+  F32 joined[kLanes];
+  COHORT_UNROLL for (int i = 0; i < kLanes; ++i) joined[i] = {_mm512_castsi512_ps(words[i])};
+  COHORT_UNROLL for (int step = kLanes / 2; step > 0; step /= 2) {
+    COHORT_UNROLL for (int i = 0; i < step; ++i) joined[i] = join(joined[i], joined[i + step]);
+  }
+  return joined[0];
+}
+inline F32 each_sum(const F32 (&rows)[kLanes]) {
+  return join_each(rows, [](F32 a, F32 b) { return a + b; });
+}
+inline F32 each_maximum(const F32 (&rows)[kLanes]) {
+  return join_each(rows, [](F32 a, F32 b) { return max(a, b); });
+}
 
 struct U32 {
   __m512i v;

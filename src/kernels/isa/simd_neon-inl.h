@@ -80,11 +80,24 @@ inline F32 round(F32 a) { return {vrndnq_f32(a.v)}; }
 inline F32 exp2i(F32 a) {
   return {vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(a.v), vdupq_n_s32(127)), 23))};
 }
+inline F32 bounded(F32 a) { return max(a, broadcast(-127.0f)); }
+inline F32 fraction(F32 a) { return bounded(a) - F32{vrndmq_f32(bounded(a).v)}; }
+inline F32 times_exp2(F32 p, F32 a) { return p * exp2i({vrndmq_f32(bounded(a).v)}); }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return {vbslq_f32(vcltq_f32(a.v, b.v), x.v, y.v)};
 }
 inline float sum(F32 a) { return vaddvq_f32(a.v); }
 inline float maximum(F32 a) { return vmaxvq_f32(a.v); }
+inline F32 each_sum(const F32 (&rows)[kLanes]) {
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = sum(rows[i]);
+  return load(lanes);
+}
+inline F32 each_maximum(const F32 (&rows)[kLanes]) {
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = maximum(rows[i]);
+  return load(lanes);
+}
 
 struct U32 {
   uint32x4_t v;

@@ -7,7 +7,10 @@
 //   fma(a, b, c) = a * b + c       rounded once where the hardware can
 //   round(v)                       to nearest integer, ties to even
 //   exp2i(v) = 2^v                 for integers v in [-126, 127]
+//   fraction(v) = v - floor(v)     0 of -infinity
+//   times_exp2(p, v)               p * 2^floor(v), v below 128; 0 where that is less than 2^-126 p
 //   sum(v) maximum(v)              over lanes
+//   each_sum(rows) each_maximum    lane i of the result is sum(rows[i]), maximum(rows[i]), of kLanes rows
 //   select_less(a, b, x, y)        a < b ? x : y, by lane
 
 struct F32 {
@@ -52,9 +55,14 @@ inline F32 round(F32 a) { return {__builtin_nearbyintf(a.v)}; }
 inline F32 exp2i(F32 a) {
   return {__builtin_bit_cast(float, static_cast<uint32_t>(static_cast<int32_t>(a.v) + 127) << 23)};
 }
+inline F32 bounded_floor(F32 a) { return {__builtin_floorf(a.v > -127.0f ? a.v : -127.0f)}; }
+inline F32 fraction(F32 a) { return max(a, {-127.0f}) - bounded_floor(a); }
+inline F32 times_exp2(F32 p, F32 a) { return p * exp2i(bounded_floor(a)); }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) { return {a.v < b.v ? x.v : y.v}; }
 inline float sum(F32 a) { return a.v; }
 inline float maximum(F32 a) { return a.v; }
+inline F32 each_sum(const F32 (&rows)[kLanes]) { return rows[0]; }
+inline F32 each_maximum(const F32 (&rows)[kLanes]) { return rows[0]; }
 
 // Integers, for packed weights: U32 is kLanes 32-bit words, of which some functions see the four bytes.
 //
