@@ -17,8 +17,9 @@ namespace {
 #include "kernels/probe-inl.h"
 }  // namespace
 
-const Kernels kKernels = {
-    "amx", Isa::kAmx, with_amx<AmxTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
-    with_bf16_attention<AmxProduct<AmxTiles>>(make_vector_kernels()), with_amx_probe<AmxTiles>(make_probe_kernels<Bf16Math>())};
+const Kernels kKernels = {"amx", Isa::kAmx,
+                          with_amx<AmxTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
+                          with_bf16_attention<AmxProduct<AmxTiles>>(make_vector_kernels()),
+                          with_amx_probe<AmxTiles>(make_probe_kernels<Bf16Math>())};
 
 }  // namespace cohort::kernels::amx

@@ -108,7 +108,8 @@ struct ReferenceTiles {
 constexpr Kernels kReference = {
     "amx_reference", Isa::kAmx,
     with_amx<ReferenceTiles>(with_decode_bf16(make_matmul_kernels<Bf16Math>())),
-    with_bf16_attention<AmxProduct<ReferenceTiles>>(make_vector_kernels()), with_amx_probe<ReferenceTiles>(make_probe_kernels<Bf16Math>())};
+    with_bf16_attention<AmxProduct<ReferenceTiles>>(make_vector_kernels()),
+    with_amx_probe<ReferenceTiles>(make_probe_kernels<Bf16Math>())};
 
 }  // namespace
 
