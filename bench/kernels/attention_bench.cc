@@ -2,7 +2,8 @@
 //
 //   attend_decode   a token's 4 rows of each of 8 KV heads, whose blocks lie side by side as in a page, over a cache larger
 //                   than those of the CPU: GB/s of keys and values, of those the machine reads; _dots are integer products
-//   attend_prompt   one head, as many rows as a tile takes over 8,192 positions: GFLOP/s, of those of the multiply-add instruction from registers
+//   attend_prompt   one head, as many rows as a tile takes over 8,192 positions: GFLOP/s, of those of the multiply-add
+//                   instruction from registers; _bf16 are products of bf16
 #include <cstring>
 #include <limits>
 #include <random>
