@@ -102,16 +102,8 @@ inline float maximum(F32 a) {
   half = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
-inline F32 each_sum(const F32 (&rows)[kLanes]) {
-  float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = sum(rows[i]);
-  return load(lanes);
-}
-inline F32 each_maximum(const F32 (&rows)[kLanes]) {
-  float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = maximum(rows[i]);
-  return load(lanes);
-}
+
+#include "kernels/isa/each_in_turn-inl.h"
 
 struct U32 {
   __m256i v;

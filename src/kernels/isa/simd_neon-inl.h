@@ -88,16 +88,8 @@ inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
 }
 inline float sum(F32 a) { return vaddvq_f32(a.v); }
 inline float maximum(F32 a) { return vmaxvq_f32(a.v); }
-inline F32 each_sum(const F32 (&rows)[kLanes]) {
-  float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = sum(rows[i]);
-  return load(lanes);
-}
-inline F32 each_maximum(const F32 (&rows)[kLanes]) {
-  float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = maximum(rows[i]);
-  return load(lanes);
-}
+
+#include "kernels/isa/each_in_turn-inl.h"
 
 struct U32 {
   uint32x4_t v;
