@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "rates.h"
 #include "kernels/kernels.h"
 #include "kernels/test_matrix.h"
+#include "rates.h"
 
 namespace cohort::kernels {
 namespace {

@@ -71,13 +71,39 @@ inline void score_all(const AttentionTile& tile, const Block& keys, float* score
 
 // ---- softmax ----
 
-// Turns a row's scores of the slots [begin, end) into exp(score - max) and the others of [0, slots) into 0. Returns what
+// Slots that a row sees.
+struct SlotRange {
+  int begin, end;
+  bool is_empty() const { return begin >= end; }
+};
+
+inline SlotRange seen_slots(const AttentionTile& tile, int row, int32_t position, int slots) {
+  const int begin = tile.first[row] > position ? tile.first[row] - position : 0;
+  const int end = tile.last[row] - position + 1;
+  return {begin, end < slots ? end : slots};
+}
+
+// The end of the slots that any row sees.
+inline int end_of_slots(const AttentionTile& tile, int32_t position, int slots) {
+  int end = 0;
+  for (int r = 0; r < tile.rows; ++r) {
+    const SlotRange seen = seen_slots(tile, r, position, slots);
+    if (!seen.is_empty() && seen.end > end) end = seen.end;
+  }
+  return end;
+}
+
+inline void hide_unseen(float* scores, const SlotRange& seen, int slots) {
+  for (int t = 0; t < seen.begin && t < slots; ++t) scores[t] = kMinusInfinity;
+  for (int t = seen.end < 0 ? 0 : seen.end; t < slots; ++t) scores[t] = kMinusInfinity;
+}
+
+// Turns a row's scores of the slots it sees into exp(score - max) and the others of [0, slots) into 0. Returns what
 // the row's earlier sums have to be multiplied with. Weights that will be rounded to 8 bits may be rough.
 template <bool kRough>
-inline float soften_row(float* scores, int begin, int end, int slots, float& max_so_far,
+inline float soften_row(float* scores, const SlotRange& seen, int slots, float& max_so_far,
                         float& sum_so_far) {
-  for (int t = 0; t < begin; ++t) scores[t] = kMinusInfinity;
-  for (int t = end; t < slots; ++t) scores[t] = kMinusInfinity;
+  hide_unseen(scores, seen, slots);
   F32 greatest = load(scores);
   for (int t = kLanes; t < slots; t += kLanes) greatest = max(greatest, load(scores + t));
   const float before = max_so_far, here = maximum(greatest);
@@ -101,25 +127,19 @@ inline float soften_row(float* scores, int begin, int end, int slots, float& max
   return factor[0];
 }
 
-// Softens all rows, and returns the end of the slots that any of them sees.
 template <bool kRough>
-inline int soften_all(const AttentionTile& tile, int32_t position, int slots, float* scores,
-                      float* factors) {
-  int last_end = 0;
+inline void soften_all(const AttentionTile& tile, int32_t position, int slots, float* scores,
+                       float* factors) {
   for (int r = 0; r < tile.rows; ++r) {
-    const int begin = tile.first[r] > position ? tile.first[r] - position : 0;
-    const int seen = tile.last[r] - position + 1;
-    const int end = seen < slots ? seen : slots;
+    const SlotRange seen = seen_slots(tile, r, position, slots);
     float* row = scores + r * kScoreStride;
-    if (begin >= end) {
+    if (seen.is_empty()) {
       for (int t = 0; t < slots; ++t) row[t] = 0.0f;
       factors[r] = 1.0f;
       continue;
     }
-    factors[r] = soften_row<kRough>(row, begin, end, slots, tile.max[r], tile.sum[r]);
-    last_end = end > last_end ? end : last_end;
+    factors[r] = soften_row<kRough>(row, seen, slots, tile.max[r], tile.sum[r]);
   }
-  return last_end;
 }
 
 // ---- sums of values ----
@@ -328,12 +348,12 @@ inline void attend(const AttentionTile& tile, const std::byte* const* blocks, in
     score_block(tile, blocks[b], scores + b * kKvBlockTokens, stages.after(b, key_steps(tile)));
   }
   float factors[kMaxAttentionRows];
-  const int slots = count * kKvBlockTokens;
+  const int slots = count * kKvBlockTokens, end = end_of_slots(tile, position, slots);
   if (by_dots(tile)) {
-    const int end = soften_all<true>(tile, position, slots, scores, factors);
+    soften_all<true>(tile, position, slots, scores, factors);
     return sum_together(tile, blocks, count, stages, scores, factors, end);
   }
-  const int end = soften_all<false>(tile, position, slots, scores, factors);
+  soften_all<false>(tile, position, slots, scores, factors);
   sum_each(tile, blocks, count, stages, {scores, factors, end});
 }
 

@@ -45,7 +45,6 @@ struct Tile {
   int32_t count = 0;
   int32_t first_stretch = 0;
   int32_t stretches = 0;
-  bool in_bf16 = false;
   int64_t first_task = 0;     // when stretches are tasks of their own
   float* partials = nullptr;  // of its stretches, then
 };
@@ -67,7 +66,8 @@ bool takes_bf16(const Compute& compute, const AttentionStep& step) {
          compute.kernels.vector.attention.pack_bf16 != nullptr;
 }
 
-// As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for.
+// As with the products of a step (products.cc): few rows are rounded to 8 bits, many only if that is asked for
+// and bf16 is not to be had.
 bool takes_dots(const Compute& compute, const AttentionStep& step) {
   if (step.cache->format() != kernels::KvFormat::kQ8 || step.layer->value_in_key()) return false;
   if (compute.math == Math::kFast || takes_bf16(compute, step))
@@ -110,17 +110,19 @@ class Run {
   // ---- planning ----
 
   void plan_tiles() {
-    int64_t count = 0;
+    int64_t items = 0, count = 0;
+    for (const SequenceRun& run : step_.plan->runs) items += int64_t{run.rows} * step_.heads;
+    fair_items_ = divide_up<int64_t>(items, compute_.pool.workers());
     for (const SequenceRun& run : step_.plan->runs)
       count += divide_up(run.rows * group_, items_a_tile(run)) * spec_.kv_heads;
     Tile* tile = scratch_.make<Tile>(count);
     std::uninitialized_value_construct_n(tile, count);
     tiles_ = {tile, static_cast<size_t>(count)};
     for (const SequenceRun& run : step_.plan->runs) {
-      const int32_t items = run.rows * group_, most = items_a_tile(run);
+      const int32_t of_head = run.rows * group_, most = items_a_tile(run);
       for (int32_t head = 0; head < spec_.kv_heads; ++head) {
-        for (int32_t first = 0; first < items; first += most)
-          *tile++ = make_tile(run, head, first, std::min(most, items - first));
+        for (int32_t first = 0; first < of_head; first += most)
+          *tile++ = make_tile(run, head, first, std::min(most, of_head - first));
       }
     }
   }
@@ -132,12 +134,9 @@ class Run {
 
   // As many as the kernel takes, so that a KV block serves many rows; fewer when there would be too few tiles for all
   // workers.
-  int32_t items_a_tile(const SequenceRun& of) const {
-    int64_t items = 0;
-    for (const SequenceRun& run : step_.plan->runs) items += int64_t{run.rows} * step_.heads;
+  int32_t items_a_tile(const SequenceRun& run) const {
     constexpr int64_t kFewest = 8;
-    const int64_t fair = divide_up<int64_t>(items, compute_.pool.workers());
-    return static_cast<int32_t>(std::clamp<int64_t>(fair, kFewest, most_items(in_bf16(of))));
+    return static_cast<int32_t>(std::clamp(fair_items_, kFewest, most_items(in_bf16(run))));
   }
   static int64_t most_items(bool in_bf16) {
     return in_bf16 ? kernels::kMaxAttentionRowsBf16 : kernels::kMaxAttentionRows;
@@ -149,7 +148,6 @@ class Run {
     Tile tile{
         .run = &run, .kv_head = head, .first = first, .count = count, .first_stretch = stretch};
     tile.stretches = to / kStretch - stretch + 1;
-    tile.in_bf16 = in_bf16(run);
     tile.first_task = tasks_;
     tasks_ += tile.stretches;
     partial_floats_ += tile.stretches * Partial::floats(count, value_dim_);
@@ -176,7 +174,7 @@ class Run {
     if (tiles != static_cast<int64_t>(step_.plan->runs.size()) * spec_.kv_heads) return 1;
     int32_t most_rows = 1;
     for (const Tile& tile : tiles_) {
-      if (tile.in_bf16) return 1;  // many rows
+      if (in_bf16(*tile.run)) return 1;  // many rows
       most_rows = std::max(most_rows, tile.count);
     }
     int64_t most = 1;
@@ -213,7 +211,7 @@ class Run {
     Head head{.tile = &tile, .queries = room + int64_t{rows} * spec_.key_dim};
     auto* rounded = reinterpret_cast<std::byte*>(room + rounded_at_) + rounded_bytes(rows);
     if (by_dots_) head.quantized = reinterpret_cast<kernels::QuantizedGroup*>(rounded);
-    if (tile.in_bf16) head.bf16 = rounded;
+    if (in_bf16(*tile.run)) head.bf16 = rounded;
     float* partials = room + query_floats_ + 2 * Partial::floats(rows, value_dim_);
     head.total = Partial::at(partials, tile.count);
     head.part = Partial::at(partials + Partial::floats(tile.count, value_dim_), tile.count);
@@ -398,6 +396,7 @@ class Run {
   const bool in_bf16_;  // runs of many rows
   Scratch scratch_;
   std::span<Tile> tiles_;
+  int64_t fair_items_ = 0;  // a worker's
   int64_t tasks_ = 0;
   int64_t partial_floats_ = 0;
   int64_t query_floats_ = 0;

@@ -8,12 +8,8 @@
 //   scores   a queries, units of dims; b keys, columns are the positions of a block
 //   sums     a weights, units of positions, a block each; b values, columns are dims
 
-inline constexpr int kPairRows = kLanes;           // of a row tile
 inline constexpr int kRowsAtOnce = 2 * kPairRows;  // of a product
 inline constexpr int kPairColumns = 32;
-inline constexpr int kUnitBf16 = 32;  // of a row in a unit
-inline constexpr int kPairRowBytes = kUnitBf16 * 2;
-inline constexpr int kPairTileBytes = kPairRows * kPairRowBytes;
 inline constexpr int kUnitWords = kUnitBf16 / 2 * kPairColumns;  // of b
 static_assert(kKvBlockTokens == kUnitBf16 && kKvBlockTokens == kPairColumns);
 static_assert(kUnitBf16 == 2 * kLanes && kRowsAtOnce <= kMaxAttentionRows);
@@ -28,9 +24,6 @@ struct PairProduct {
   int64_t stride = 0;
   int64_t rows = 0, columns = 0;  // of y that exist; at most 32 columns are written
 };
-
-constexpr int64_t row_tiles(int rows) { return (rows + kPairRows - 1) / kPairRows; }
-constexpr int64_t units_of(int columns) { return (columns + kUnitBf16 - 1) / kUnitBf16; }
 
 inline void store_line(void* to, __m512i line) { _mm512_storeu_si512(to, line); }
 
@@ -68,16 +61,7 @@ struct Bf16Rooms {
 };
 
 inline void pack_bf16(const float* queries, int rows, int key_dim, std::byte* out) {
-  for (int r = 0; r < row_tiles(rows) * kPairRows; ++r) {
-    std::byte* at =
-        out + (r / kPairRows * units_of(key_dim) * kPairRows + r % kPairRows) * kPairRowBytes;
-    for (int d = 0; d < key_dim; d += kUnitBf16, at += kPairTileBytes) {
-      const float* from = queries + int64_t{r < rows ? r : 0} * key_dim + d;
-      const int left = r < rows ? key_dim - d : 0;
-      store_line(at,
-                 bf16_line(load_columns(from, left), load_columns(from + kLanes, left - kLanes)));
-    }
-  }
+  pack_row_tiles({queries, key_dim, rows, key_dim}, {0, row_tiles(rows)}, out);
 }
 
 // ---- reading a block by quads: four dims of keys, or four positions of values ----
@@ -210,17 +194,6 @@ inline void pack_values_of_keys(const AttentionTile& tile, const std::byte* bloc
 
 // ---- softmax, of a row tile at a time ----
 
-// Slots of a group that a row sees.
-struct SlotRange {
-  int begin, end;
-};
-
-inline SlotRange seen_slots(const AttentionTile& tile, int row, int32_t position, int slots) {
-  const int begin = tile.first[row] > position ? tile.first[row] - position : 0;
-  const int end = tile.last[row] - position + 1;
-  return {begin, end < slots ? end : slots};
-}
-
 // The greatest score of each row; those of slots it does not see become -infinity.
 inline F32 greatest_scores(const AttentionTile& tile, int first_row, int rows, int32_t position,
                            int slots, float* scores) {
@@ -228,9 +201,7 @@ inline F32 greatest_scores(const AttentionTile& tile, int first_row, int rows, i
   for (int i = 0; i < kPairRows; ++i, scores += kScoreStride) {
     greatest[i] = broadcast(kMinusInfinity);
     if (i >= rows) continue;
-    const SlotRange seen = seen_slots(tile, first_row + i, position, slots);
-    for (int t = 0; t < seen.begin && t < slots; ++t) scores[t] = kMinusInfinity;
-    for (int t = seen.end < 0 ? 0 : seen.end; t < slots; ++t) scores[t] = kMinusInfinity;
+    hide_unseen(scores, seen_slots(tile, first_row + i, position, slots), slots);
     for (int t = 0; t < slots; t += kLanes) greatest[i] = max(greatest[i], load(scores + t));
   }
   return each_maximum(greatest);
@@ -274,16 +245,6 @@ inline void soften_row_tile(const AttentionTile& tile, int first_row, int32_t po
     float* out = tile.out + int64_t{first_row + i} * tile.value_dim;
     if (factors[i] != 1.0f) scale(out, factors[i], tile.value_dim);
   }
-}
-
-// The end of the slots that any row sees.
-inline int end_of_slots(const AttentionTile& tile, int32_t position, int slots) {
-  int end = 0;
-  for (int r = 0; r < tile.rows; ++r) {
-    const SlotRange seen = seen_slots(tile, r, position, slots);
-    if (seen.begin < seen.end && seen.end > end) end = seen.end;
-  }
-  return end;
 }
 
 // ---- all of it ----

@@ -31,6 +31,32 @@ struct Bf16Math {
   }
 };
 
+// Rows of bf16 as tiles take them: [tile][unit][kPairRows rows][kUnitBf16 values], rows and columns past the last are zero.
+inline constexpr int kPairRows = kLanes;
+inline constexpr int kUnitBf16 = 32;
+inline constexpr int kPairRowBytes = kUnitBf16 * 2;
+inline constexpr int kPairTileBytes = kPairRows * kPairRowBytes;
+
+inline int64_t row_tiles(int64_t rows) { return (rows + kPairRows - 1) / kPairRows; }
+constexpr int64_t units_of(int64_t columns) { return (columns + kUnitBf16 - 1) / kUnitBf16; }
+
+inline void pack_row_tiles(const ActivationRows& x, Range tiles, std::byte* out) {
+  const int64_t units = units_of(x.columns);
+  for (int64_t row = tiles.first * kPairRows; row < (tiles.first + tiles.count) * kPairRows;
+       ++row) {
+    std::byte* at = out + (row / kPairRows * units * kPairRows + row % kPairRows) * kPairRowBytes;
+    for (int64_t unit = 0; unit < units; ++unit, at += kPairTileBytes) {
+      auto* pairs = reinterpret_cast<uint32_t*>(at);
+      if (row < x.rows) {
+        const int64_t first = unit * kUnitBf16;
+        Bf16Math::narrow(x.data + row * x.stride + first, x.columns - first, pairs);
+      } else {
+        std::memset(pairs, 0, kPairRowBytes);
+      }
+    }
+  }
+}
+
 struct Bf16Sink {
   uint32_t* tile;
   mutable F32 even = zero();

@@ -15,12 +15,10 @@
 // There is no way in 8 bits: scales of groups would be applied to sums after each product or two, which takes longer than
 // the products.
 
-inline constexpr int kAmxRows = 16;
-inline constexpr int kAmxRowBytes = 64;
-inline constexpr int kAmxTileBytes = kAmxRows * kAmxRowBytes;
+inline constexpr int kAmxRows = kPairRows;
+inline constexpr int kAmxRowBytes = kPairRowBytes;
+inline constexpr int kAmxTileBytes = kPairTileBytes;
 static_assert(kPanelRows == kAmxRows && kTilePanels == 2);
-
-inline int64_t amx_tile_count(int64_t rows) { return (rows + kAmxRows - 1) / kAmxRows; }
 
 // ---- where results go ----
 
@@ -75,26 +73,8 @@ void end_sums(const AmxOutput& out) {
 inline constexpr int64_t kAmxColumns = kAmxRowBytes / 2;  // of a tile of activations: one unit
 static_assert(kAmxColumns == kUnitColumns);
 
-constexpr int64_t amx_units(int64_t columns) { return (columns + kAmxColumns - 1) / kAmxColumns; }
-
 inline size_t amx_packed_bytes(int64_t rows, int64_t columns) {
-  return static_cast<size_t>(amx_tile_count(rows) * amx_units(columns) * kAmxTileBytes);
-}
-
-inline void amx_pack(const ActivationRows& x, Range tiles, std::byte* out) {
-  const int64_t units = amx_units(x.columns);
-  for (int64_t row = tiles.first * kAmxRows; row < (tiles.first + tiles.count) * kAmxRows; ++row) {
-    std::byte* at = out + (row / kAmxRows * units * kAmxRows + row % kAmxRows) * kAmxRowBytes;
-    for (int64_t unit = 0; unit < units; ++unit, at += kAmxTileBytes) {
-      auto* pairs = reinterpret_cast<uint32_t*>(at);
-      if (row < x.rows) {
-        const int64_t first = unit * kAmxColumns;
-        Bf16Math::narrow(x.data + row * x.stride + first, x.columns - first, pairs);
-      } else {
-        std::memset(pairs, 0, kAmxRowBytes);
-      }
-    }
-  }
+  return static_cast<size_t>(row_tiles(rows) * units_of(columns) * kAmxTileBytes);
 }
 
 // ---- products ----
@@ -207,7 +187,7 @@ void amx_multiply(const PackedMatrix& w, Range panels, const std::byte* packed, 
 
 template <class Tiles>
 inline constexpr MatmulKernels with_amx(MatmulKernels kernels) {
-  kernels.prefill_fast = {amx_tile_count, amx_packed_bytes, amx_pack, amx_multiply<Tiles>,
+  kernels.prefill_fast = {row_tiles, amx_packed_bytes, pack_row_tiles, amx_multiply<Tiles>,
                           kAmxPanels};
   return kernels;
 }
@@ -220,10 +200,11 @@ struct AmxProduct {
   static void multiply(const PairProduct& p) {
     const auto multiply =
         p.rows > kAmxRows ? amx_multiply_block<Tiles, true> : amx_multiply_block<Tiles, false>;
-    multiply({p.a, p.a_tile_bytes, p.a}, p.b, p.units, p.add, {p.y, p.stride, p.rows, p.columns});
+    const std::byte* next = p.a;  // what comes next is near already
+    multiply({p.a, p.a_tile_bytes, next}, p.b, p.units, p.add, {p.y, p.stride, p.rows, p.columns});
   }
 };
-static_assert(kPairTileBytes == kAmxTileBytes && kUnitWords == kAmxUnitWords);
+static_assert(kUnitWords == kAmxUnitWords);
 
 // What the registers do at best: products from tiles that are never loaded anew.
 template <class Tiles>

@@ -86,9 +86,7 @@ inline F32 exp2i(F32 a) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(a.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
 }
-inline F32 bounded(F32 a) { return max(a, broadcast(-127.0f)); }
-inline F32 fraction(F32 a) { return bounded(a) - F32{_mm256_floor_ps(bounded(a).v)}; }
-inline F32 times_exp2(F32 p, F32 a) { return p * exp2i({_mm256_floor_ps(bounded(a).v)}); }
+inline F32 floor(F32 a) { return {_mm256_floor_ps(a.v)}; }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }
@@ -103,7 +101,7 @@ inline float maximum(F32 a) {
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
 
-#include "kernels/isa/each_in_turn-inl.h"
+#include "kernels/isa/simd_plain-inl.h"
 
 struct U32 {
   __m256i v;

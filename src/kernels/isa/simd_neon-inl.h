@@ -80,16 +80,14 @@ inline F32 round(F32 a) { return {vrndnq_f32(a.v)}; }
 inline F32 exp2i(F32 a) {
   return {vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(a.v), vdupq_n_s32(127)), 23))};
 }
-inline F32 bounded(F32 a) { return max(a, broadcast(-127.0f)); }
-inline F32 fraction(F32 a) { return bounded(a) - F32{vrndmq_f32(bounded(a).v)}; }
-inline F32 times_exp2(F32 p, F32 a) { return p * exp2i({vrndmq_f32(bounded(a).v)}); }
+inline F32 floor(F32 a) { return {vrndmq_f32(a.v)}; }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) {
   return {vbslq_f32(vcltq_f32(a.v, b.v), x.v, y.v)};
 }
 inline float sum(F32 a) { return vaddvq_f32(a.v); }
 inline float maximum(F32 a) { return vmaxvq_f32(a.v); }
 
-#include "kernels/isa/each_in_turn-inl.h"
+#include "kernels/isa/simd_plain-inl.h"
 
 struct U32 {
   uint32x4_t v;

@@ -55,14 +55,12 @@ inline F32 round(F32 a) { return {__builtin_nearbyintf(a.v)}; }
 inline F32 exp2i(F32 a) {
   return {__builtin_bit_cast(float, static_cast<uint32_t>(static_cast<int32_t>(a.v) + 127) << 23)};
 }
-inline F32 bounded_floor(F32 a) { return {__builtin_floorf(a.v > -127.0f ? a.v : -127.0f)}; }
-inline F32 fraction(F32 a) { return max(a, {-127.0f}) - bounded_floor(a); }
-inline F32 times_exp2(F32 p, F32 a) { return p * exp2i(bounded_floor(a)); }
+inline F32 floor(F32 a) { return {__builtin_floorf(a.v)}; }
 inline F32 select_less(F32 a, F32 b, F32 x, F32 y) { return {a.v < b.v ? x.v : y.v}; }
 inline float sum(F32 a) { return a.v; }
 inline float maximum(F32 a) { return a.v; }
-inline F32 each_sum(const F32 (&rows)[kLanes]) { return rows[0]; }
-inline F32 each_maximum(const F32 (&rows)[kLanes]) { return rows[0]; }
+
+#include "kernels/isa/simd_plain-inl.h"
 
 // Integers, for packed weights: U32 is kLanes 32-bit words, of which some functions see the four bytes.
 //
