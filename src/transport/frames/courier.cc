@@ -50,7 +50,7 @@ Courier::Courier(FrameMemory memory, std::vector<std::unique_ptr<FramePort>> rai
       rails_(std::move(rails)),
       options_(std::move(options)),
       heard_(options_.now),
-      spoke_(options_.now),
+      noted_(options_.now),
       worked_(options_.now) {
   COHORT_CHECK(!rails_.empty());
 }
@@ -95,9 +95,17 @@ Result<void> Courier::post(uint64_t sequence, Time now) {
   Sent& sent = outbox_[id];
   const std::span<std::byte> frame = memory_.message(id).first(sent.size);
   write_frame_head(head_now(), frame.data());
-  sent.last = spoke_ = now;
+  sent.last = now;
   ++sent.posted;
   return rails_[rail_of(sequence)]->send(id, frame);
+}
+
+// Behind a note: a device that missed a packet of the frame before this one may drop what comes next with it (software
+// RDMA does), which would go on for as long as long frames follow each other.
+Result<void> Courier::post_again(uint64_t sequence, Time now) {
+  ++outbox_[place_of(sequence)].tries;
+  COHORT_TRY_VOID(note(rail_of(sequence), now));
+  return post(sequence, now);
 }
 
 // What a frame sent now tells the peer.
@@ -211,9 +219,11 @@ Result<void> Courier::beat(Time now) {
   const auto stalled = now - std::exchange(worked_, now);
   if (rails_.front()->works_alone()) return ask_for_life(now);
   if (stalled > kStall) heard_ += stalled;
-  if (now - heard_ > kSilenceLimit)
-    return fail(Code::kUnavailable, "{}: does not answer over RDMA any more", options_.peer);
-  if (now - spoke_ < kPulse) return {};
+  if (now - heard_ > kSilenceLimit) {
+    return fail(Code::kUnavailable, "{}: does not answer over RDMA any more: silent for {} ms",
+                options_.peer, std::chrono::duration_cast<milliseconds>(now - heard_).count());
+  }
+  if (now - noted_ < kPulse) return {};
   must_tell_ = true;
   return tell(now);
 }
@@ -283,8 +293,7 @@ Result<void> Courier::hear(const FrameHead& head, Time now) {
     Sent& missing = outbox_[place_of(s)];
     if (missing.arrived || missing.posted > 0) continue;
     if (missing.tries > 0 && now - missing.last < trips_.smooth()) continue;  // it is on its way
-    ++missing.tries;
-    COHORT_TRY_VOID(post(s, now));
+    COHORT_TRY_VOID(post_again(s, now));
   }
   return {};
 }
@@ -294,8 +303,7 @@ Result<void> Courier::send_again(Time now) {
     Sent& sent = outbox_[place_of(s)];
     if (sent.arrived) continue;
     if (sent.posted > 0 || now < due(sent)) continue;
-    ++sent.tries;
-    COHORT_TRY_VOID(post(s, now));
+    COHORT_TRY_VOID(post_again(s, now));
   }
   return {};
 }
@@ -308,14 +316,17 @@ Result<void> Courier::report(Time now) {
 }
 
 Result<void> Courier::tell(Time now) {
-  if (!must_tell_ && !owes_report()) return {};
+  return must_tell_ || owes_report() ? note(rail_of(arrived_), now) : Result<void>();
+}
+
+Result<void> Courier::note(uint32_t rail, Time now) {
   const auto free = std::find(note_busy_.begin(), note_busy_.end(), false);
   if (free == note_busy_.end()) return {};  // one is on its way
   *free = true;
-  spoke_ = now;
-  const auto note = static_cast<uint32_t>(free - note_busy_.begin());
-  write_frame_head(head_now(), memory_.note(note).data());
-  return rails_[rail_of(arrived_)]->send(kMaxWindow + note, memory_.note(note));
+  noted_ = now;
+  const auto slot = static_cast<uint32_t>(free - note_busy_.begin());
+  write_frame_head(head_now(), memory_.note(slot).data());
+  return rails_[rail]->send(kMaxWindow + slot, memory_.note(slot));
 }
 
 bool Courier::is_delivered() const {

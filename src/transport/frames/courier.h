@@ -6,9 +6,9 @@
 // peer reports missing, or does not report at all for a few round trips. Reports ride on messages; when none go, a note
 // of their own carries them.
 //
-// A peer that dies with its host says nothing. Over ports that do not work alone each end says something every kPulse
-// (FrameLink polls for an owner who is away) and gives a peer up that was silent for kSilenceLimit; over others the
-// device is asked for a sign of life as often, and fails when there is none.
+// A peer that dies with its host says nothing. Over ports that do not work alone each end sends a note every kPulse, whatever
+// else it sends (FrameLink polls for an owner who is away), and gives a peer up that was silent for kSilenceLimit; over others
+// the device is asked for a sign of life as often, and fails when there is none.
 //
 // Frame s travels on rail s % rails. One thread at a time. Pure but for its ports: the time is an argument.
 #pragma once
@@ -102,6 +102,7 @@ class Courier {
   bool is_reliable() const { return rails_.front()->is_reliable(); }
   Result<void> send_piece(const OutMessage& message, Time now);
   Result<void> post(uint64_t sequence, Time now);
+  Result<void> post_again(uint64_t sequence, Time now);
   Result<Piece> next_piece() const;
   Result<void> join(const Piece& piece);
   Result<void> give_back(Time now);
@@ -114,6 +115,7 @@ class Courier {
   Result<void> ask_for_life(Time now);
   bool is_anything_posted() const;
   Result<void> report(Time now);
+  Result<void> note(uint32_t rail, Time now);
   FrameHead head_now();
   Result<void> repost(uint32_t rail, uint32_t slot);
   Time due(const Sent& sent) const { return sent.last + trips_.patience(sent.tries); }
@@ -130,7 +132,7 @@ class Courier {
   std::array<bool, kNoteSlots> note_busy_{};
   RoundTrips trips_;
   Time heard_;   // of the peer, or of its device
-  Time spoke_;   // to it
+  Time noted_;   // to it
   Time worked_;  // the last time
   bool asking_ = false;
 
@@ -140,7 +142,7 @@ class Courier {
   Joining joining_;
   bool held_ = false;
   uint64_t told_arrived_ = 0, told_taken_ = 0;
-  bool must_tell_ = false;  // a gap, or something came twice
+  bool must_tell_ = false;  // a gap, or something came twice; or a sign of life
   Time owing_since_;        // what arrived and is not told
 };
 
