@@ -65,7 +65,8 @@ ModelCost qwen3_235b() {
   model.layers.assign(kLayers, {.weight_bytes = static_cast<uint64_t>(held * kBytesPerWeight),
                                 .touched_bytes = static_cast<uint64_t>(active * kBytesPerWeight),
                                 .operations = 2 * active,
-                                .kv_bytes_per_token = 2 * kKvHeads * kHeadSize * sizeof(uint16_t)});
+                                .kv_bytes_per_token = 2 * kKvHeads * kHeadSize * sizeof(uint16_t),
+                                .position_operations = 4.0 * kHeads * kHeadSize});
   return model;
 }
 

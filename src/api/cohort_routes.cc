@@ -240,9 +240,11 @@ Result<node::PlaceWish> to_wish(const Json& json, const PlaceBody& body) {
   node::PlaceWish wish{.model = body.model, .another = body.another};
   COHORT_TRY(wish.wishes, from_json<cluster::InstanceWishes>(json));
   const cluster::InstanceWishes& wishes = wish.wishes;
-  if (wishes.context < 0 || wishes.concurrency < 0 || wishes.devices < 0) {
-    return fail(Code::kUnprocessable,
-                "context: expected no negative number, nor for concurrency or devices");
+  if (std::min({wishes.context, wishes.concurrency, wishes.devices, wishes.prompt, wishes.answer}) <
+      0) {
+    return fail(
+        Code::kUnprocessable,
+        "context: expected no negative number, nor for concurrency, devices, prompt or answer");
   }
   return wish;
 }

@@ -50,6 +50,7 @@ struct PlaceOptions {
   std::vector<std::string> layers;  // NAME=FIRST-LAST, in order
   int32_t context = 0;
   int32_t concurrency = 0;
+  int32_t prompt = 0, answer = 0;  // tokens, of a usual request
   std::string wire = "f32";
   std::string transport = "auto";
   int32_t replicas = 1;

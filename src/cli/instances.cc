@@ -172,6 +172,7 @@ Result<Json> order_of(const PlaceOptions& options) {
   Json body{{"model", options.model},     {"sharding", options.sharding},
             {"devices", options.devices}, {"only", options.only},
             {"context", options.context}, {"concurrency", options.concurrency},
+            {"prompt", options.prompt},   {"answer", options.answer},
             {"wire", options.wire},       {"transport", options.transport},
             {"manual", Json::array()}};
   for (const std::string& text : options.layers) {

@@ -131,6 +131,10 @@ void add_wishes(CLI::App& command, PlaceOptions& wishes) {
       ->check(CLI::PositiveNumber);
   command.add_option("--concurrency", wishes.concurrency, "requests at once")
       ->check(CLI::PositiveNumber);
+  command.add_option("--prompt", wishes.prompt, "tokens of a prompt, for what is predicted (512)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--answer", wishes.answer, "tokens of an answer, for the same (128)")
+      ->check(CLI::PositiveNumber);
   command.add_option("--wire", wishes.wire, "of values between devices")
       ->check(CLI::IsMember({"f32", "bf16", "q8"}))
       ->capture_default_str();

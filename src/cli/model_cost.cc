@@ -50,17 +50,24 @@ double bytes_of_kv_value(std::string_view kv_type) {
   return 2;
 }
 
-// One position of one layer. Latent attention keeps one compressed row for all heads.
-uint64_t kv_bytes_per_token(const CostConfig& config, std::string_view kv_type) {
-  double values = 0;
-  if (config.kv_lora_rank.value_or(0) > 0) {
-    values = *config.kv_lora_rank + config.qk_rope_head_dim.value_or(0);
-  } else {
-    const int32_t heads = std::max(1, config.num_attention_heads);
-    values = 2.0 * config.num_key_value_heads.value_or(heads) *
-             config.head_dim.value_or(config.hidden_size / heads);
+// One layer's attention. Latent attention keeps one compressed row for all heads, the values being part of the keys.
+struct AttentionShape {
+  double heads = 0;
+  double key_dim = 0, value_dim = 0;  // what a head is multiplied with, for each position
+  double cached_values = 0;           // by position
+
+  // A multiply-add is two.
+  double operations_per_position() const { return 2 * heads * (key_dim + value_dim); }
+};
+AttentionShape attention_shape(const CostConfig& config) {
+  const int32_t heads = std::max(1, config.num_attention_heads);
+  if (const int32_t latent = config.kv_lora_rank.value_or(0); latent > 0) {
+    const double key_dim = latent + config.qk_rope_head_dim.value_or(0);
+    return {static_cast<double>(heads), key_dim, static_cast<double>(latent), key_dim};
   }
-  return static_cast<uint64_t>(values * bytes_of_kv_value(kv_type));
+  const double head_dim = config.head_dim.value_or(config.hidden_size / heads);
+  const double kv_heads = config.num_key_value_heads.value_or(heads);
+  return {static_cast<double>(heads), head_dim, head_dim, 2 * kv_heads * head_dim};
 }
 
 // The number between "layers." and the next dot.
@@ -185,8 +192,11 @@ Result<cluster::ModelCost> model_cost(const formats::Checkpoint& checkpoint,
                                              ? head_bytes
                                              : cost.embedding_bytes);  // tied
   cost.formats = formats.shares();
+  const AttentionShape attention = attention_shape(config);
   for (cluster::LayerCost& layer : cost.layers) {
-    layer.kv_bytes_per_token = kv_bytes_per_token(config, kv_type);
+    layer.kv_bytes_per_token =
+        static_cast<uint64_t>(attention.cached_values * bytes_of_kv_value(kv_type));
+    layer.position_operations = attention.operations_per_position();
   }
   return cost;
 }

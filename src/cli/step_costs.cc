@@ -75,8 +75,9 @@ constexpr ModelShape kLongSighted{.layers = 16,
                                   .feed_forward = 64,
                                   .vocabulary = 64};
 constexpr int32_t kPastTokens = 1024, kPastChunk = 128;  // 32 MB of KV in bf16
-constexpr int kPastRounds = 7;
+constexpr int kPastRounds = 7, kChunkRounds = 3;
 constexpr std::chrono::seconds kMostFilling{2};  // a slow device looks back on fewer
+constexpr std::chrono::seconds kMostChunks{1};   // of chunks behind them
 
 // What memory gives in the midst of other measurements.
 class MemoryWatch {
@@ -186,8 +187,33 @@ int32_t layers_of(double weight_bytes, ModelShape shape) {
   return static_cast<int32_t>(std::ceil(weight_bytes / layer_bytes));
 }
 
-Result<ReadTimes> measure_kv(const backend::Choice& choice, const Deadline<>& deadline,
-                             MemoryWatch& watch) {
+// Attention to past tokens.
+struct PastCosts {
+  ReadTimes token;  // of one row, which reads them
+  double operations_per_s =
+      0;  // of many rows, as of a prompt; 0: they took no longer than without a past
+};
+
+// A chunk of a prompt in turns with and without `past` tokens behind it.
+Result<double> chunk_operations_per_s(Decoding& decoding, const ModelShape& shape, int32_t past) {
+  const Deadline<> rounds(kMostChunks);
+  std::vector<double> differences;
+  const auto chunk_after = [&](int32_t position) {
+    decoding.rewind(position);
+    return decoding.step_seconds(kPastChunk, 1);
+  };
+  do {
+    COHORT_TRY(const double without_s, chunk_after(0));
+    COHORT_TRY(const double with_s, chunk_after(past));
+    differences.push_back(with_s - without_s);
+  } while (differences.size() < kChunkRounds && !rounds.over());
+  const double operations = 4.0 * shape.heads * shape.head_dim * shape.layers * kPastChunk * past;
+  const double seconds = median(differences);
+  return seconds > 0 ? operations / seconds : 0;
+}
+
+Result<PastCosts> measure_past(const backend::Choice& choice, const Deadline<>& deadline,
+                               MemoryWatch& watch) {
   ModelShape shape = kLongSighted;
   shape.layers = static_cast<int32_t>(std::ceil(shape.layers * outgrowing_cache()));
   COHORT_TRY(const auto decoding, Decoding::start(shape, choice));
@@ -206,13 +232,14 @@ Result<ReadTimes> measure_kv(const backend::Choice& choice, const Deadline<>& de
     decoding->rewind(position);
     return decoding->step_seconds(1, 1);
   };
-  ReadTimes times(bytes);
+  PastCosts costs{.token = ReadTimes(bytes)};
+  COHORT_TRY(costs.operations_per_s, chunk_operations_per_s(*decoding, shape, past));
   for (int i = 0; i < kPastRounds; ++i) {
     COHORT_TRY(const double without_s, token_after(0));
     COHORT_TRY(const double with_s, token_after(past));
-    times.add(with_s - without_s, watch.bytes_per_s());
+    costs.token.add(with_s - without_s, watch.bytes_per_s());
   }
-  return times;
+  return costs;
 }
 
 Result<double> time_bare_message(size_t size) {
@@ -343,14 +370,15 @@ Result<StepCosts> measure_step_costs(const backend::Choice& choice) {
   }
   COHORT_TRY_VOID(deadline.check("slim layers"));
   COHORT_TRY(const Workload slim, measure_work(kSlim, false, choice, watch));
-  COHORT_TRY(const ReadTimes kv, measure_kv(choice, deadline, watch));
+  COHORT_TRY(const PastCosts past, measure_past(choice, deadline, watch));
   StepCosts costs;
   const double bare_layer_s = std::max(0.0, (long_s - short_s) / (kManyLayers - kFewLayers));
   costs.step_s = std::max(0.0, short_s - kFewLayers * bare_layer_s);
   costs.layer_s = std::max(bare_layer_s, layer_seconds(slim.weights, slim.layers,
                                                        formats[0].weights, formats[0].layers));
   costs.read_bytes_per_s = watch.bytes_per_s();
-  costs.kv_bytes_per_s = kv.bytes_per_s(costs.read_bytes_per_s, 0);
+  costs.kv_bytes_per_s = past.token.bytes_per_s(costs.read_bytes_per_s, 0);
+  costs.attention_operations_per_s = past.operations_per_s;
   for (size_t i = 0; i < formats.size(); ++i) {
     const Workload& work = formats[i];
     const double fixed_s = costs.step_s + work.layers * costs.layer_s;

@@ -20,9 +20,10 @@ struct FormatCosts {
 struct StepCosts {
   double read_bytes_per_s =
       0;  // to as many threads, pure reading, in the midst of all this; 0: not a CPU
-  double kv_bytes_per_s = 0;  // attention's way through the KV cache
-  double layer_s = 0;         // of a layer of next to no weights
-  double step_s = 0;          // of a step of no layers
+  double kv_bytes_per_s = 0;              // attention's way through the KV cache
+  double attention_operations_per_s = 0;  // of a prompt's rows to what stands before them
+  double layer_s = 0;                     // of a layer of next to no weights
+  double step_s = 0;                      // of a step of no layers
   std::vector<FormatCosts> formats;
 };
 // A few seconds. A slow device is measured in fewer and smaller steps; kUnavailable when 40 s were not enough even so.

@@ -17,6 +17,7 @@ struct StageWork {
   double operations = 0;
   double head_operations = 0;  // for each row that wants logits
   double kv_bytes_per_token = 0;
+  double position_operations = 0;
   uint64_t held_bytes = 0;
 };
 
@@ -27,6 +28,7 @@ StageWork work_of(const PricedModel& model, const Stage& stage) {
       .touched_bytes = static_cast<double>(last.touched_bytes - first.touched_bytes),
       .operations = last.operations - first.operations,
       .kv_bytes_per_token = static_cast<double>(last.kv_bytes_per_token - first.kv_bytes_per_token),
+      .position_operations = last.position_operations - first.position_operations,
       .held_bytes = last.weight_bytes - first.weight_bytes};
   if (stage.last_layer == static_cast<int32_t>(model.layers.size())) {
     work.touched_bytes += static_cast<double>(model.head_bytes);
@@ -45,6 +47,26 @@ double kv_fraction(const PricedModel& model, double fraction) {
 // Positions behind a token that is decoded.
 double past_tokens(const Load& load) {
   return std::min<double>(load.context, load.prompt + load.answer / 2.0);
+}
+
+// Positions behind a chunk of a prompt, in the middle of all its chunks.
+double past_of_chunk(const Load& load, double chunk_rows) {
+  return std::max(0.0, load.prompt - chunk_rows) / 2;
+}
+
+// A member's attention to what stands before a step's rows. One row at a time reads the cache; many compute more than they
+// read, and what they do among themselves is in the matmuls' measured rate.
+double attention_seconds(const PricedModel& model, const StageWork& work, const Load& load,
+                         double rows, bool decode, const StageMember& member,
+                         const DeviceFacts& device) {
+  if (!decode) {
+    const double rate = device.attention_operations_per_s > 0 ? device.attention_operations_per_s
+                                                              : device.operations_per_s;
+    return rows * past_of_chunk(load, rows) * work.position_operations * member.fraction / rate;
+  }
+  const double kv_bytes = rows * work.kv_bytes_per_token * past_tokens(load);
+  const double rate = device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
+  return kv_bytes * kv_fraction(model, member.fraction) / rate;
 }
 
 // The time in which the memory of a member's machine gives all of the stage's members there what they read, and the member
@@ -67,19 +89,16 @@ double shared_read_seconds(const Topology& topology, const Stage& stage, const S
 // One step of `rows` tokens on the slowest member of a stage.
 double compute_seconds(const PricedModel& model, const Topology& topology, const Stage& stage,
                        const StageWork& work, const Load& load, double rows, bool decode) {
-  const double kv_bytes = decode ? rows * work.kv_bytes_per_token * past_tokens(load) : 0;
   const double logits_rows = decode ? rows : 1;  // of a prompt only the last row's are wanted
   const double operations = rows * work.operations + logits_rows * work.head_operations;
   double slowest = 0;
   for (const StageMember& member : stage.members) {
     const DeviceFacts& device = topology.devices[static_cast<size_t>(member.device)];
-    const double kv_rate =
-        device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
     const double read = std::max(work.touched_bytes * member.fraction / device.read_bytes_per_s,
                                  shared_read_seconds(topology, stage, work, member));
     const double math = operations * member.fraction / device.operations_per_s;
     const double fixed = device.step_s + (stage.last_layer - stage.first_layer) * device.layer_s;
-    const double attention = kv_bytes * kv_fraction(model, member.fraction) / kv_rate;
+    const double attention = attention_seconds(model, work, load, rows, decode, member, device);
     slowest = std::max(slowest, std::max(read, math) + attention + fixed);
   }
   return slowest;
@@ -226,9 +245,11 @@ PricedModel::PricedModel(ModelCost model) : ModelCost(std::move(model)) {
     sum.touched_bytes += layer.touched_bytes;
     sum.operations += layer.operations;
     sum.kv_bytes_per_token += layer.kv_bytes_per_token;
+    sum.position_operations += layer.position_operations;
     before.push_back(sum);
     largest.weight_bytes = std::max(largest.weight_bytes, layer.weight_bytes);
     largest.kv_bytes_per_token = std::max(largest.kv_bytes_per_token, layer.kv_bytes_per_token);
+    largest.position_operations = std::max(largest.position_operations, layer.position_operations);
   }
 }
 

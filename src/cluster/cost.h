@@ -17,6 +17,7 @@ struct LayerCost {
   uint64_t touched_bytes = 0;  // read for one token: less than held where experts are routed
   double operations = 0;       // for one token, a multiply-add is two
   uint64_t kv_bytes_per_token = 0;
+  double position_operations = 0;  // of attention, for one token and each position it looks back at
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -24,6 +25,7 @@ struct LayerCost {
     visit("touched_bytes", touched_bytes);
     visit("operations", operations);
     visit("kv_bytes_per_token", kv_bytes_per_token);
+    visit("position_operations", position_operations);
   }
 };
 
@@ -87,7 +89,8 @@ struct DeviceFacts {
   double own_byte_s = 0;        // of a byte's time then, what memory has no part in
   double kv_bytes_per_s = 0;    // by attention; 0: as weights
   double operations_per_s = 0;  // matmul of the model's format
-  double layer_s = 0;           // of a layer and of a step, beside what they read
+  double attention_operations_per_s = 0;  // of many rows to what stands before them; 0: as matmul
+  double layer_s = 0;                     // of a layer and of a step, beside what they read
   double step_s = 0;
   int32_t machine = -1;            // the same: they share a memory; -1: with nobody
   double machine_bytes_per_s = 0;  // what memory gives all of a machine; 0: no limit is known

@@ -138,8 +138,9 @@ struct StepSpeed {
   double read_gb_per_s = 0;       // what memory gave a runner's threads then, pure reading
   double core_read_gb_per_s = 0;  // what memory gives one core, and all of the machine
   double machine_read_gb_per_s = 0;
-  double kv_gb_per_s = 0;  // attention over the KV cache
-  double layer_us = 0;     // of each layer, beside what it reads
+  double kv_gb_per_s = 0;     // attention over the KV cache
+  double attention_gops = 0;  // of a prompt's rows to what stands before them
+  double layer_us = 0;        // of each layer, beside what it reads
   double step_us = 0;
   double message_us = 0;  // of a message between ranks over TCP, beyond the bare path's time
   double message_us_per_kib = 0;
@@ -155,6 +156,7 @@ struct StepSpeed {
     visit("core_read_gb_per_s", core_read_gb_per_s);
     visit("machine_read_gb_per_s", machine_read_gb_per_s);
     visit("kv_gb_per_s", kv_gb_per_s);
+    visit("attention_gops", attention_gops);
     visit("layer_us", layer_us);
     visit("step_us", step_us);
     visit("message_us", message_us);

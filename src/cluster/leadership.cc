@@ -238,6 +238,7 @@ DeviceFacts device_facts(const DeviceDocument& device, const WeightRates& rates)
           .own_byte_s = rates.own_byte_s,
           .kv_bytes_per_s = or_assumed(device.step.kv_gb_per_s, memory_mood(device) * 1e9, 0),
           .operations_per_s = rates.operations_per_s,
+          .attention_operations_per_s = device.step.attention_gops * 1e9,
           .layer_s = device.step.layer_us * 1e-6,
           .step_s = device.step.step_us * 1e-6,
           .message_s = device.step.message_us * 1e-6,

@@ -108,7 +108,10 @@ TEST(Leadership, WhatKernelsDoBesideReadingIsDoneByAllDevicesOfAMachineAtOnce) {
 TEST(Leadership, WeightsArePricedByWhatMemoryGivesNow) {
   Devices devices = devices_of(2, 4 * kGiB);
   for (auto& [id, device] : devices) {
-    device.step = {.formats = {{"q4", 20, 200}}, .read_gb_per_s = 24, .kv_gb_per_s = 10};
+    device.step = {.formats = {{"q4", 20, 200}},
+                   .read_gb_per_s = 24,
+                   .kv_gb_per_s = 10,
+                   .attention_gops = 300};
     device.memory = {.read_gb_per_s = 12, .together_gb_per_s = 12, .measured_unix_ms = 1};
   }
   ModelCost model = model_of(kGiB);
@@ -117,6 +120,7 @@ TEST(Leadership, WeightsArePricedByWhatMemoryGivesNow) {
   EXPECT_DOUBLE_EQ(facts.own_byte_s, 1 / 20e9 - 1 / 24e9);
   EXPECT_DOUBLE_EQ(facts.read_bytes_per_s, 1 / (1 / 12e9 + 1 / 20e9 - 1 / 24e9));
   EXPECT_DOUBLE_EQ(facts.kv_bytes_per_s, 5e9);
+  EXPECT_DOUBLE_EQ(facts.attention_operations_per_s, 300e9);
   EXPECT_DOUBLE_EQ(facts.operations_per_s, 200e9);
 }
 
@@ -478,6 +482,23 @@ TEST(Leadership, WishesThatMakeNoSenseAreRefused) {
   wishes.transport = "pigeon";
   EXPECT_EQ(to_wishes(wishes, model_of(kGiB)).error().message,
             "transport: 'pigeon' is none of auto, tcp, shm, verbs, ucx");
+}
+
+TEST(Leadership, AUsualRequestIsPredictedAndHasItsContext) {
+  ModelCost model = model_of(kGiB);
+  model.max_positions = 40'960;
+  EXPECT_EQ(to_wishes({}, model).value().load.prompt, 512);
+  EXPECT_EQ(to_wishes({}, model).value().load.context, 4096);
+  const Load load = to_wishes({.prompt = 20'000, .answer = 1000}, model).value().load;
+  EXPECT_EQ(load.prompt, 20'000);
+  EXPECT_EQ(load.answer, 1000);
+  EXPECT_EQ(load.context, 21'000);
+  const auto too_long = to_wishes({.prompt = 50'000}, model);
+  ASSERT_FALSE(too_long);
+  EXPECT_NE(too_long.error().message.find("all the model has"), std::string::npos);
+  const auto no_room = to_wishes({.context = 2048, .prompt = 2000, .answer = 100}, model);
+  ASSERT_FALSE(no_room);
+  EXPECT_NE(no_room.error().message.find("raise the context"), std::string::npos);
 }
 
 }  // namespace

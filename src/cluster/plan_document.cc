@@ -86,8 +86,34 @@ const InstancePlan* PlanDocument::find(std::string_view id) const {
   return const_cast<PlanDocument*>(this)->find(id);
 }
 
-Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost) {
+namespace {
+
+// What is asked of the placement. A context that nobody wished holds the usual request.
+Result<Load> load_of(const InstanceWishes& wishes, const ModelCost& cost) {
   constexpr int32_t kPlannedContext = 4096;  // when nobody says how much
+  Load load{.concurrency = std::max(1, wishes.concurrency)};
+  if (wishes.prompt > 0) load.prompt = wishes.prompt;
+  if (wishes.answer > 0) load.answer = wishes.answer;
+  const int64_t wanted = int64_t{wishes.prompt} + wishes.answer;
+  const int32_t limit = cost.max_positions > 0 ? cost.max_positions : kPlannedContext;
+  const int64_t context =
+      wishes.context > 0 ? wishes.context
+                         : std::min<int64_t>(limit, std::max<int64_t>(kPlannedContext, wanted));
+  if (wanted > context) {
+    return fail(Code::kInvalidArgument, "prompt, answer: {} tokens do not fit a context of {}; {}",
+                wanted, context,
+                wishes.context > 0 ? "raise the context, or ask for fewer"
+                                   : "it is all the model has, so ask for fewer");
+  }
+  load.context = static_cast<int32_t>(context);
+  load.prompt = std::min(load.prompt, load.context);
+  load.wire_bytes = wishes.wire == "f32" ? 4 : wishes.wire == "bf16" ? 2 : 1;
+  return load;
+}
+
+}  // namespace
+
+Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost) {
   Wishes out;
   if (wishes.sharding == "pipeline") {
     out.sharding = Sharding::kPipeline;
@@ -109,11 +135,7 @@ Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost) {
   out.devices = wishes.devices;
   out.only = wishes.only;
   out.manual = wishes.manual;
-  const int32_t limit = cost.max_positions > 0 ? cost.max_positions : kPlannedContext;
-  out.load.context = wishes.context > 0 ? wishes.context : std::min(kPlannedContext, limit);
-  out.load.concurrency = std::max(1, wishes.concurrency);
-  out.load.prompt = std::min(out.load.prompt, out.load.context);
-  out.load.wire_bytes = wishes.wire == "f32" ? 4 : wishes.wire == "bf16" ? 2 : 1;
+  COHORT_TRY(out.load, load_of(wishes, cost));
   return out;
 }
 

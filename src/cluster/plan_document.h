@@ -62,6 +62,8 @@ struct InstanceWishes {
   std::vector<std::string> only;  // ids or names; empty: all
   int32_t context = 0;            // 0: what memory and the model allow
   int32_t concurrency = 0;        // 0: the runner's default
+  int32_t prompt = 0,
+          answer = 0;  // tokens of a usual request, for what is predicted; 0: as of Load
   std::vector<ManualStage> manual;
   std::string wire = "f32";        // f32 | bf16 | q8
   std::string transport = "auto";  // or one of kTransports, for every pair
@@ -73,12 +75,14 @@ struct InstanceWishes {
     visit("only", only);
     visit("context", context);
     visit("concurrency", concurrency);
+    visit("prompt", prompt);
+    visit("answer", answer);
     visit("manual", manual);
     visit("wire", wire);
     visit("transport", transport);
   }
 };
-// kInvalidArgument names what is no sharding, wire type or transport.
+// kInvalidArgument names what is no sharding, wire type or transport, and requests that do not fit the context.
 Result<Wishes> to_wishes(const InstanceWishes& wishes, const ModelCost& cost);
 
 struct PredictionPlan {

@@ -138,18 +138,13 @@ void partitions(const std::vector<int>& devices, size_t next, Groups& groups, co
 // What sets a device apart for the planner; devices alike in this are tried once.
 struct Likeness {
   uint64_t memory;
-  double read, math, kv, layer, message;
+  double read, math, kv, attention, layer, message;
   bool hides_sums;
   bool operator==(const Likeness&) const = default;
 };
 Likeness likeness(const DeviceFacts& d) {
-  return {d.memory_available_bytes,
-          d.read_bytes_per_s,
-          d.operations_per_s,
-          d.kv_bytes_per_s,
-          d.layer_s,
-          d.message_s,
-          d.hides_sums};
+  return {d.memory_available_bytes,     d.read_bytes_per_s, d.operations_per_s, d.kv_bytes_per_s,
+          d.attention_operations_per_s, d.layer_s,          d.message_s,        d.hides_sums};
 }
 
 bool all_alike(const Topology& topology, const std::vector<int>& devices) {

@@ -292,6 +292,31 @@ TEST(Cost, LogitsOfOtherRanksCostWhatComputingThemDoesNotHide) {
       0);
 }
 
+TEST(Cost, APromptsRowsAreComparedWithWhatStandsBeforeTheirChunk) {
+  auto model = even_model(16, kGiB);
+  const auto first_token = [&](int32_t prompt, double attention_rate,
+                               const std::vector<StageMember>& members) {
+    DeviceFacts facts = device("a", 8, 40);
+    facts.attention_operations_per_s = attention_rate;
+    return predict(PricedModel(model), topology_of({facts, facts}, 0, 1e15), {{0, 16, members}},
+                   {.context = 8192, .prompt = prompt})
+        .time_to_first_token_s;
+  };
+  const std::vector<StageMember> alone{{0, 1.0}}, both{{0, 0.5}, {1, 0.5}};
+  const auto attention = [&](int32_t prompt, double rate, const std::vector<StageMember>& members) {
+    for (LayerCost& layer : model.layers) layer.position_operations = 0;
+    const double without = first_token(prompt, rate, members);
+    for (LayerCost& layer : model.layers) layer.position_operations = 5000;
+    return first_token(prompt, rate, members) - without;
+  };
+  // Chunks of 256 rows, behind 0, 256, ... 3840 others.
+  const double operations = 16 * 5000.0 * 256 * 256 * (15 * 16 / 2);
+  EXPECT_NEAR(attention(4096, 1e11, alone), operations / 1e11, 1e-9);
+  EXPECT_NEAR(attention(4096, 1e11, both), operations / 1e11 / 2, 1e-9);
+  EXPECT_NEAR(attention(4096, 0, alone), operations / device("a", 8, 40).operations_per_s, 1e-9);
+  EXPECT_EQ(attention(kPrefillChunk, 1e11, alone), 0) << "in the rate of the matmuls";
+}
+
 TEST(Cost, LayersAndTheKvCacheCostWhatTheDeviceMeasured) {
   auto model = even_model(16, kGiB);
   for (LayerCost& layer : model.layers) layer.kv_bytes_per_token = 1000;

@@ -161,6 +161,8 @@ class Sharding(LabTest):
             devices[0].place("demo", sharding="pipeline", devices=5)
         with self.assertRaisesRegex(RuntimeError, "h9"):
             devices[0].place("demo", only=["h9"])
+        with self.assertRaisesRegex(RuntimeError, "prompt, answer: 1000000 tokens do not fit"):
+            devices[0].plan("demo", prompt=1_000_000)
         self.assertEqual(devices[0].instances(), [])
 
 

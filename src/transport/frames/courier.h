@@ -6,9 +6,9 @@
 // peer reports missing, or does not report at all for a few round trips. Reports ride on messages; when none go, a note
 // of their own carries them.
 //
-// A peer that dies with its host says nothing. Over ports that do not work alone each end sends a note every kPulse, whatever
-// else it sends (FrameLink polls for an owner who is away), and gives a peer up that was silent for kSilenceLimit; over others
-// the device is asked for a sign of life as often, and fails when there is none.
+// A peer that dies with its host says nothing. Over ports that do not work alone each end sends a note every kPulse,
+// whatever else it sends (FrameLink polls for an owner who is away), and gives a peer up that was silent for kSilenceLimit;
+// over others the device is asked for a sign of life as often, and fails when there is none.
 //
 // Frame s travels on rail s % rails. One thread at a time. Pure but for its ports: the time is an argument.
 #pragma once
