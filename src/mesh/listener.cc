@@ -5,6 +5,8 @@
 
 #include <boost/asio/ip/v6_only.hpp>
 
+#include "base/tcp_congestion.h"
+
 namespace cohort::mesh {
 namespace {
 
@@ -31,6 +33,7 @@ Result<std::vector<asio::ip::address>> addresses_of(net::Executor executor,
 tcp::acceptor bind_one(net::Executor executor, const tcp::endpoint& endpoint, error_code& error) {
   tcp::acceptor acceptor(std::move(executor));
   acceptor.open(endpoint.protocol(), error);
+  if (!error) avoid_paced_sending(acceptor.native_handle());
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error && endpoint.address().is_v6())
     acceptor.set_option(asio::ip::v6_only(!endpoint.address().is_unspecified()), error);

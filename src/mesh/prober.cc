@@ -10,6 +10,7 @@
 #include <boost/asio/write.hpp>
 
 #include "base/log.h"
+#include "base/tcp_congestion.h"
 #include "mesh/group_keys.h"
 #include "mesh/handshake.h"
 #include "mesh/socket_options.h"
@@ -115,6 +116,8 @@ Task<void> Prober::dial(std::string address, uint16_t port, std::string token) {
   boost::system::error_code ignored;
   tcp::socket socket(executor_);
   const tcp::endpoint place(asio::ip::make_address(address, ignored), port);
+  socket.open(place.protocol(), ignored);
+  if (!ignored) avoid_paced_sending(socket.native_handle());
   const auto [error] = co_await socket.async_connect(place, net::kAsTuple);
   if (!is_current(token)) co_return;
   if (error) co_return finish(fail(Code::kUnavailable, "{}", error.message()));

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "base/local_address.h"
+#include "base/tcp_congestion.h"
 
 namespace cohort::transport {
 namespace {
@@ -49,6 +50,7 @@ Result<UniqueFd> try_connect(const addrinfo& target, Deadline deadline) {
   UniqueFd socket(::socket(target.ai_family, SOCK_STREAM, 0));
   if (!socket) return fail(Code::kInternal, "socket: {}", strerror(errno));
   tune_socket(socket.get());
+  avoid_paced_sending(socket.get());
   if (connect(socket.get(), target.ai_addr, target.ai_addrlen) == 0) return socket;
   if (errno == ECONNREFUSED) return UniqueFd();
   if (errno != EINPROGRESS) return fail(Code::kUnavailable, "{}", strerror(errno));
@@ -70,6 +72,7 @@ Result<UniqueFd> listen_tcp(const SocketAddress& address) {
   UniqueFd socket(::socket(resolved->ai_family, SOCK_STREAM, 0));
   if (!socket) return fail(Code::kInternal, "socket: {}", strerror(errno));
   tune_socket(socket.get());
+  avoid_paced_sending(socket.get());
   const int on = 1, off = 0;
   setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (resolved->ai_family == AF_INET6)  // "::" takes IPv4 too
