@@ -1,13 +1,14 @@
 #include <algorithm>
 #include <random>
+#include <tuple>
 #include <utility>
 
-#include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/tcp_congestion.h"
 #include "mesh/mesh_state.h"
 #include "mesh/socket_options.h"
 
@@ -190,7 +191,16 @@ Task<Result<void>> Mesh::State::connect(tcp::socket& socket, std::string host, u
     for (const std::string& address : found)
       places.emplace_back(asio::ip::make_address(address, no_number), port);
   }
-  const auto [failed, endpoint] = co_await asio::async_connect(socket, places, net::kAsTuple);
+  boost::system::error_code failed = asio::error::host_not_found;
+  for (const tcp::endpoint& place : places) {
+    boost::system::error_code ignored;
+    socket.close(ignored);
+    socket.open(place.protocol(), failed);
+    if (failed) continue;
+    avoid_paced_sending(socket.native_handle());
+    std::tie(failed) = co_await socket.async_connect(place, net::kAsTuple);
+    if (!failed || failed == asio::error::operation_aborted) break;
+  }
   if (failed == asio::error::operation_aborted)
     co_return fail(Code::kUnavailable, "port {} does not answer", port);
   if (failed) co_return fail(Code::kUnavailable, "port {}: {}", port, failed.message());
