@@ -190,8 +190,8 @@ int32_t layers_of(double weight_bytes, ModelShape shape) {
 // Attention to past tokens.
 struct PastCosts {
   ReadTimes token;  // of one row, which reads them
-  double operations_per_s =
-      0;  // of many rows, as of a prompt; 0: they took no longer than without a past
+  // Of many rows, as of a prompt. 0: they took no longer than without a past.
+  double operations_per_s = 0;
 };
 
 // A chunk of a prompt in turns with and without `past` tokens behind it.
