@@ -199,6 +199,7 @@ Task<Result<void>> Mesh::State::connect(tcp::socket& socket, std::string host, u
     if (failed) continue;
     avoid_paced_sending(socket.native_handle());
     std::tie(failed) = co_await socket.async_connect(place, net::kAsTuple);
+    if (!socket.is_open()) failed = asio::error::operation_aborted;  // its time is over
     if (!failed || failed == asio::error::operation_aborted) break;
   }
   if (failed == asio::error::operation_aborted)
