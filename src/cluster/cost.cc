@@ -49,24 +49,22 @@ double past_tokens(const Load& load) {
   return std::min<double>(load.context, load.prompt + load.answer / 2.0);
 }
 
-// Positions behind a chunk of a prompt, in the middle of all its chunks.
-double past_of_chunk(const Load& load, double chunk_rows) {
-  return std::max(0.0, load.prompt - chunk_rows) / 2;
-}
-
-// A member's attention to what stands before a step's rows. One row at a time reads the cache; many compute more than they
-// read, and what they do among themselves is in the matmuls' measured rate.
-double attention_seconds(const PricedModel& model, const StageWork& work, const Load& load,
-                         double rows, bool decode, const StageMember& member,
-                         const DeviceFacts& device) {
-  if (!decode) {
-    const double rate = device.attention_operations_per_s > 0 ? device.attention_operations_per_s
-                                                              : device.operations_per_s;
-    return rows * past_of_chunk(load, rows) * work.position_operations * member.fraction / rate;
-  }
-  const double kv_bytes = rows * work.kv_bytes_per_token * past_tokens(load);
+// Of a decoded row on a member: its attention reads the cache of what stands before it.
+double past_reading_seconds(const PricedModel& model, const StageWork& work, const Load& load,
+                            const StageMember& member, const DeviceFacts& device) {
+  const double kv_bytes = work.kv_bytes_per_token * past_tokens(load);
   const double rate = device.kv_bytes_per_s > 0 ? device.kv_bytes_per_s : device.read_bytes_per_s;
   return kv_bytes * kv_fraction(model, member.fraction) / rate;
+}
+
+// Of a prompt's row on a member: many rows compute more than they read. What stands before their chunk is half of the other
+// chunks; what the rows do among themselves is in the matmuls' measured rate.
+double past_computing_seconds(const StageWork& work, const Load& load, double chunk_rows,
+                              const StageMember& member, const DeviceFacts& device) {
+  const double past = std::max(0.0, load.prompt - chunk_rows) / 2;
+  const double rate = device.attention_operations_per_s > 0 ? device.attention_operations_per_s
+                                                            : device.operations_per_s;
+  return past * work.position_operations * member.fraction / rate;
 }
 
 // The time in which the memory of a member's machine gives all of the stage's members there what they read, and the member
@@ -98,7 +96,9 @@ double compute_seconds(const PricedModel& model, const Topology& topology, const
                                  shared_read_seconds(topology, stage, work, member));
     const double math = operations * member.fraction / device.operations_per_s;
     const double fixed = device.step_s + (stage.last_layer - stage.first_layer) * device.layer_s;
-    const double attention = attention_seconds(model, work, load, rows, decode, member, device);
+    const double attention = decode
+                                 ? rows * past_reading_seconds(model, work, load, member, device)
+                                 : rows * past_computing_seconds(work, load, rows, member, device);
     slowest = std::max(slowest, std::max(read, math) + attention + fixed);
   }
   return slowest;

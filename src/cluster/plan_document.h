@@ -62,8 +62,8 @@ struct InstanceWishes {
   std::vector<std::string> only;  // ids or names; empty: all
   int32_t context = 0;            // 0: what memory and the model allow
   int32_t concurrency = 0;        // 0: the runner's default
-  int32_t prompt = 0,
-          answer = 0;  // tokens of a usual request, for what is predicted; 0: as of Load
+  int32_t prompt = 0;             // tokens of a usual request, for what is predicted; 0: as of Load
+  int32_t answer = 0;
   std::vector<ManualStage> manual;
   std::string wire = "f32";        // f32 | bf16 | q8
   std::string transport = "auto";  // or one of kTransports, for every pair

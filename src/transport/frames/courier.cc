@@ -219,13 +219,9 @@ Result<void> Courier::beat(Time now) {
   const auto stalled = now - std::exchange(worked_, now);
   if (rails_.front()->works_alone()) return ask_for_life(now);
   if (stalled > kStall) heard_ += stalled;
-  if (now - heard_ > kSilenceLimit) {
-    return fail(Code::kUnavailable, "{}: does not answer over RDMA any more: silent for {} ms",
-                options_.peer, std::chrono::duration_cast<milliseconds>(now - heard_).count());
-  }
-  if (now - noted_ < kPulse) return {};
-  must_tell_ = true;
-  return tell(now);
+  if (now - heard_ > kSilenceLimit)
+    return fail(Code::kUnavailable, "{}: does not answer over RDMA any more", options_.peer);
+  return now - noted_ < kPulse ? Result<void>() : note(rail_of(arrived_), now);
 }
 
 // What is under way already will tell.

@@ -142,7 +142,7 @@ class Courier {
   Joining joining_;
   bool held_ = false;
   uint64_t told_arrived_ = 0, told_taken_ = 0;
-  bool must_tell_ = false;  // a gap, or something came twice; or a sign of life
+  bool must_tell_ = false;  // a gap, or something came twice
   Time owing_since_;        // what arrived and is not told
 };
 
